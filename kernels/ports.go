@@ -1,0 +1,149 @@
+package kernels
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+)
+
+// Launcher makes, restarts and removes the isolated places in which kernels run. One implementation is in package
+// containers (rootless Podman). All methods may be called concurrently for different handles; for one handle the
+// Manager never calls two at once.
+type Launcher interface {
+	// Launch makes and starts the kernel and its bridge. It returns when both have been started, which says nothing
+	// about the kernel having answered. On error nothing is left behind.
+	Launch(ctx context.Context, l Launch) error
+	// Restart ends the kernel's process if it still runs and starts it again with the same connection file. The
+	// bridge goes on; if the bridge itself has ended it is started too.
+	Restart(ctx context.Context, handle string) error
+	// Interrupt sends SIGINT to the kernel's process, for kernels that have no interrupt_request.
+	Interrupt(ctx context.Context, handle string) error
+	// Remove ends kernel and bridge without asking them and removes all that Launch made. It succeeds when there was
+	// nothing to remove. The owner's workspace stays.
+	Remove(ctx context.Context, handle string) error
+}
+
+// Launch describes one kernel to a Launcher.
+type Launch struct {
+	Record Record
+	UID    int // the owner's own user and group id inside the container, within the subordinate range
+	Spec   Spec
+	Env    map[string]string
+}
+
+// Observer sees what really exists. It is the truth from which records are rebuilt.
+type Observer interface {
+	// List returns every kernel that exists here, whole or in part, with the record its labels tell.
+	List(ctx context.Context) ([]Instance, error)
+	// Watch calls fn for each end of a kernel's or bridge's process until ctx ends or the connection to the engine
+	// breaks (then it returns the error; ends may have been missed, so callers compare with List after reconnecting).
+	Watch(ctx context.Context, fn func(Exit)) error
+}
+
+// Instance is a kernel as the engine knows it.
+type Instance struct {
+	Record        Record // from labels: ID, Owner, Handle, Spec, Created
+	KernelRunning bool
+	BridgeRunning bool
+	Complete      bool // both parts exist
+}
+
+// Exit is the end of one process of a kernel's pair.
+type Exit struct {
+	Handle string
+	Bridge bool // the bridge's end, not the kernel's
+	Code   int  // exit status; 128+n after signal n
+}
+
+// Spec is an installed kernelspec (Jupyter kernel.json) and the image that provides it.
+type Spec struct {
+	Name string
+	// Image identifies the image by digest or id, so that a kernel gets what was looked at.
+	Image string
+	// JSON is the kernel.json object as clients get it.
+	JSON json.RawMessage
+	// Resources are logos, kernel.js and kernel.css by file name.
+	Resources map[string][]byte
+	// Interrupt is "message" or "signal" (kernel.json's interrupt_mode).
+	Interrupt string
+	// CullIdleTimeout overrides the configured timeout when positive (kernel.json metadata.cull_idle_timeout).
+	CullIdleTimeout time.Duration
+}
+
+// Specs lists the installed kernelspecs.
+type Specs interface {
+	// Specs returns all of them by name. The map is the caller's to read, not to change.
+	Specs(ctx context.Context) (map[string]Spec, error)
+}
+
+// Bridge is the control side of the small process beside one kernel that owns its ZeroMQ sockets. Calls fail with
+// ErrUnavailable when the bridge does not answer.
+type Bridge interface {
+	// Status never waits for the kernel.
+	Status(ctx context.Context) (BridgeStatus, error)
+	// Interrupt sends interrupt_request on the control channel and waits for its reply.
+	Interrupt(ctx context.Context) error
+	// Shutdown sends shutdown_request on the control channel and returns when the kernel has replied, has gone, or
+	// ctx has ended. From its start on, clients' requests are held; after restart=true they go to the next process.
+	Shutdown(ctx context.Context, restart bool) error
+	// Ready waits until the kernel process of a generation later than after has answered on control and its
+	// outputs are seen, then returns that generation. Generations count the processes a bridge has met, from 1.
+	Ready(ctx context.Context, after int) (int, error)
+	// End tells all clients that the kernel is dead and why, and closes them for good (WebSocket close code 1000).
+	End(ctx context.Context, reason string) error
+}
+
+// BridgeStatus is what a bridge knows about its kernel.
+type BridgeStatus struct {
+	State        State     `json:"execution_state"`
+	LastActivity time.Time `json:"last_activity"`
+	Connections  int       `json:"connections"`
+	Generation   int       `json:"generation"`
+	// ShutdownRequested is set once a client itself has asked the kernel to shut down for good.
+	ShutdownRequested bool `json:"shutdown_requested"`
+}
+
+// Store keeps records and sessions. Implementations are shared by any number of gateways.
+type Store interface {
+	// Reserve adds r if the owner has fewer than q.MaxKernels records, in one atomic step.
+	// Errors: *QuotaError, ErrExists.
+	Reserve(ctx context.Context, r Record, q Quota) error
+	// Update replaces an existing record; ErrNotFound when it has been released meanwhile.
+	Update(ctx context.Context, r Record) error
+	// Record returns one; ErrNotFound.
+	Record(ctx context.Context, owner Owner, id string) (Record, error)
+	// Records returns all of one owner's, or of everybody's when owner is empty, oldest first.
+	Records(ctx context.Context, owner Owner) ([]Record, error)
+	// Release removes a record, frees its place in the quota and removes the sessions that used the kernel.
+	// It succeeds when there was none.
+	Release(ctx context.Context, owner Owner, id string) error
+}
+
+// SessionStore keeps sessions.
+type SessionStore interface {
+	// PutSession adds or replaces one.
+	PutSession(ctx context.Context, s Session) error
+	// Session returns one; ErrNotFound.
+	Session(ctx context.Context, owner Owner, id string) (Session, error)
+	// Sessions returns all of one owner's.
+	Sessions(ctx context.Context, owner Owner) ([]Session, error)
+	// DeleteSession removes one; ErrNotFound when there was none.
+	DeleteSession(ctx context.Context, owner Owner, id string) error
+}
+
+// Quotas answers what an owner may use and under which user id its containers run.
+type Quotas interface {
+	// Quota returns the owner's own quota, or the configured default.
+	Quota(ctx context.Context, owner Owner) (Quota, error)
+	// UID returns the owner's user id inside containers, choosing the next free one at the first call. It is never
+	// given to another owner afterwards.
+	UID(ctx context.Context, owner Owner) (int, error)
+}
+
+// Leases lets one of several gateways do what must be done once.
+type Leases interface {
+	// Acquire takes or renews the lease for holder and reports whether holder has it for the next ttl.
+	Acquire(ctx context.Context, name, holder string, ttl time.Duration) (bool, error)
+	// Give returns it early; harmless when holder does not have it.
+	Give(ctx context.Context, name, holder string) error
+}
