@@ -1,0 +1,113 @@
+// Package wire is the form of Jupyter messages on their way: ZeroMQ frames with their signature (Jupyter messaging
+// protocol 5.x), and the two WebSocket formats of jupyter_server (the default JSON one and
+// v1.kernel.websocket.jupyter.org). Everything here is a pure function of bytes that may come from a hostile peer:
+// nothing panics, no allocation follows a number that a peer merely declares, and what is accepted is safe to cut
+// into another format byte for byte.
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+)
+
+// Channel is the Jupyter channel on which a message travels.
+type Channel string
+
+// The channels of the protocol; a heartbeat carries no messages.
+const (
+	Shell   Channel = "shell"
+	IOPub   Channel = "iopub"
+	Stdin   Channel = "stdin"
+	Control Channel = "control"
+)
+
+// Limits of one message's parts, in bytes or counts.
+const (
+	MaxHeader     = 64 << 10
+	MaxMetadata   = 1 << 20
+	MaxBuffers    = 120 // buffers in one message
+	MaxIdentities = 8   // routing frames before the delimiter
+)
+
+// ErrMalformed is wrapped by every error of this package that a peer's bytes cause.
+var ErrMalformed = errors.New("malformed message")
+
+// Message is one Jupyter message. The four JSON parts are kept as the bytes that were received; after a successful
+// Decode each of them is exactly one valid JSON object in valid UTF-8. Slices may alias the buffer they were decoded
+// from; a Message is not changed after it was made.
+type Message struct {
+	Channel  Channel
+	Header   []byte
+	Parent   []byte
+	Metadata []byte
+	Content  []byte
+	Buffers  [][]byte
+}
+
+// Size is the number of bytes that the message keeps in memory, about.
+func (m *Message) Size() int {
+	n := len(m.Header) + len(m.Parent) + len(m.Metadata) + len(m.Content)
+	for _, b := range m.Buffers {
+		n += len(b)
+	}
+	return n
+}
+
+var emptyObject = []byte("{}")
+
+// check validates the four parts in place: sizes, UTF-8, one JSON object each. Content and metadata with invalid
+// UTF-8 are repaired (U+FFFD) rather than refused: kernels send what their users print. A parent header or metadata
+// that is absent or null becomes an empty object.
+func (m *Message) check() error {
+	if isAbsent(m.Parent) {
+		m.Parent = emptyObject
+	}
+	if isAbsent(m.Metadata) {
+		m.Metadata = emptyObject
+	}
+	switch {
+	case len(m.Header) > MaxHeader:
+		return fmt.Errorf("%w: header of %d bytes", ErrMalformed, len(m.Header))
+	case len(m.Parent) > MaxHeader:
+		return fmt.Errorf("%w: parent_header of %d bytes", ErrMalformed, len(m.Parent))
+	case len(m.Metadata) > MaxMetadata:
+		return fmt.Errorf("%w: metadata of %d bytes", ErrMalformed, len(m.Metadata))
+	case len(m.Buffers) > MaxBuffers:
+		return fmt.Errorf("%w: %d buffers", ErrMalformed, len(m.Buffers))
+	}
+	m.Metadata = repair(m.Metadata)
+	m.Content = repair(m.Content)
+	parts := []struct {
+		name string
+		part []byte
+	}{{"header", m.Header}, {"parent_header", m.Parent}, {"metadata", m.Metadata}, {"content", m.Content}}
+	for _, p := range parts {
+		if !isObject(p.part) {
+			return fmt.Errorf("%w: %s is not a JSON object", ErrMalformed, p.name)
+		}
+	}
+	return nil
+}
+
+// isAbsent reports whether an optional part was left out, as some clients do.
+func isAbsent(part []byte) bool {
+	return len(part) == 0 || bytes.Equal(part, []byte("null"))
+}
+
+// repair replaces invalid UTF-8, which Python's surrogateescape lets through.
+func repair(part []byte) []byte {
+	if utf8.Valid(part) {
+		return part
+	}
+	return bytes.ToValidUTF8(part, []byte("\uFFFD"))
+}
+
+// isObject reports whether part is exactly one JSON object in valid UTF-8. It is what makes it safe to place the
+// bytes inside a client's JSON envelope.
+func isObject(part []byte) bool {
+	trimmed := bytes.TrimLeft(part, " \t\r\n")
+	return len(trimmed) > 0 && trimmed[0] == '{' && utf8.Valid(part) && json.Valid(part)
+}
