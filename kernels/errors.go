@@ -19,7 +19,28 @@ var (
 	ErrUnavailable = errors.New("temporarily unavailable")
 	// ErrInvalid: the request has a form or value that is not accepted; the wrapping text says which.
 	ErrInvalid = errors.New("invalid request")
+	// ErrGone: the session was there, but its kernel had gone before it. The session is closed now.
+	ErrGone = errors.New("kernel already gone")
+	// ErrDead: the kernel did not come to life again and has been removed; the text says why.
+	ErrDead = errors.New("kernel died")
 )
+
+// RequestError is an error whose text is one sentence for the person who asked; errors.Is finds its kind.
+type RequestError struct {
+	Kind     error // one of the sentinels of this package
+	Sentence string
+}
+
+// Error returns the sentence.
+func (e *RequestError) Error() string { return e.Sentence }
+
+// Unwrap returns the kind.
+func (e *RequestError) Unwrap() error { return e.Kind }
+
+// refuse makes a RequestError with a formatted sentence.
+func refuse(kind error, format string, args ...any) error {
+	return &RequestError{Kind: kind, Sentence: fmt.Sprintf(format, args...)}
+}
 
 // QuotaError says which limit was met, in one sentence for the person who met it.
 type QuotaError struct {

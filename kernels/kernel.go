@@ -25,7 +25,7 @@ var kernelID = regexp.MustCompile(`^\w{1,32}(-\w{1,32}){4}$`)
 // ValidID reports whether id has the form of a kernel or session id. Anything else is an unknown id.
 func ValidID(id string) bool { return kernelID.MatchString(id) }
 
-// State is a kernel's execution state in the words of the Jupyter messaging protocol ("status" message, JEP-less).
+// State is a kernel's execution state in the words of the Jupyter messaging protocol ("status" message).
 type State string
 
 // The states that clients accept; "unknown" is theirs alone and never sent.
@@ -50,7 +50,9 @@ type Record struct {
 	Created time.Time
 	// Deaths counts the automatic restarts since the last run that was long enough to be called stable.
 	Deaths int
-	// Started is when the current kernel process was started; zero before the first.
+	// Runs counts the kernel processes that have answered, from 1: a larger number means a fresh process.
+	Runs int
+	// Started is since when the kernel runs undisturbed; zero before its first answer.
 	Started time.Time
 }
 

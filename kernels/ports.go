@@ -16,6 +16,9 @@ type Launcher interface {
 	// Restart ends the kernel's process if it still runs and starts it again with the same connection file. The
 	// bridge goes on; if the bridge itself has ended it is started too.
 	Restart(ctx context.Context, handle string) error
+	// Revive starts whichever of kernel and bridge has ended and leaves alone what runs. Nothing happens when both
+	// run. It fails when a part of the pair does not exist any more.
+	Revive(ctx context.Context, handle string) error
 	// Interrupt sends SIGINT to the kernel's process, for kernels that have no interrupt_request.
 	Interrupt(ctx context.Context, handle string) error
 	// Remove ends kernel and bridge without asking them and removes all that Launch made. It succeeds when there was
@@ -108,15 +111,17 @@ type Store interface {
 	// Reserve adds r if the owner has fewer than q.MaxKernels records, in one atomic step.
 	// Errors: *QuotaError, ErrExists.
 	Reserve(ctx context.Context, r Record, q Quota) error
-	// Update replaces an existing record; ErrNotFound when it has been released meanwhile.
+	// Update replaces the record of the same owner, id and handle, in one atomic step. It returns ErrNotFound when
+	// that record has been released meanwhile (another handle may have its id now), and also when the stored one is
+	// in PhaseEnding and r is not: an end is final.
 	Update(ctx context.Context, r Record) error
 	// Record returns one; ErrNotFound.
 	Record(ctx context.Context, owner Owner, id string) (Record, error)
 	// Records returns all of one owner's, or of everybody's when owner is empty, oldest first.
 	Records(ctx context.Context, owner Owner) ([]Record, error)
-	// Release removes a record, frees its place in the quota and removes the sessions that used the kernel.
-	// It succeeds when there was none.
-	Release(ctx context.Context, owner Owner, id string) error
+	// Release removes the record of r's owner, id and handle, frees its place in the quota and removes the sessions
+	// that use the kernel. It succeeds when there was none, and leaves alone a record with another handle.
+	Release(ctx context.Context, r Record) error
 }
 
 // SessionStore keeps sessions.
