@@ -1,0 +1,137 @@
+// Package config reads Cellblock's configuration: one YAML file, each of whose keys an environment variable can
+// override. It knows no other part of Cellblock.
+package config
+
+import "time"
+
+// Config is the whole configuration. deploy/cellblock.example.yaml documents each key; Default has the same values.
+type Config struct {
+	Listen         string   `yaml:"listen"`
+	BaseURL        string   `yaml:"base_url"`
+	PublicURL      string   `yaml:"public_url"`
+	AllowOrigins   []string `yaml:"allow_origins"`
+	TrustedProxies []string `yaml:"trusted_proxies"`
+	Instance       string   `yaml:"instance"`
+	StateDir       string   `yaml:"state_dir"`
+	RunDir         string   `yaml:"run_dir"`
+	BridgeImage    string   `yaml:"bridge_image"`
+
+	TLS     TLS     `yaml:"tls"`
+	Log     Log     `yaml:"log"`
+	Metrics Metrics `yaml:"metrics"`
+	Redis   Redis   `yaml:"redis"`
+	Podman  Podman  `yaml:"podman"`
+	Kernels Kernels `yaml:"kernels"`
+	Limits  Limits  `yaml:"limits"`
+	Quota   Quota   `yaml:"quota"`
+	Cull    Cull    `yaml:"cull"`
+	Auth    Auth    `yaml:"auth"`
+}
+
+// TLS names PEM files. Both are set or none.
+type TLS struct {
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+}
+
+// Log says how much is logged and in which form.
+type Log struct {
+	Level  string `yaml:"level"`
+	Format string `yaml:"format"`
+}
+
+// Metrics says where Prometheus may read.
+type Metrics struct {
+	Listen string `yaml:"listen"`
+}
+
+// Redis says which Redis to use.
+type Redis struct {
+	URL     string `yaml:"url"`
+	Command string `yaml:"command"`
+}
+
+// Podman says which Podman to use.
+type Podman struct {
+	Socket  string `yaml:"socket"`
+	Command string `yaml:"command"`
+}
+
+// Kernels says which kernels there are and how they start.
+type Kernels struct {
+	Images       []string      `yaml:"images"`
+	Default      string        `yaml:"default"`
+	StartTimeout time.Duration `yaml:"start_timeout"`
+	EnvAllow     []string      `yaml:"env_allow"`
+}
+
+// Limits are what one kernel may use.
+type Limits struct {
+	Memory Size    `yaml:"memory"`
+	CPUs   float64 `yaml:"cpus"`
+	PIDs   int     `yaml:"pids"`
+	Tmp    Size    `yaml:"tmp"`
+	Shm    Size    `yaml:"shm"`
+	// Unenforceable is "refuse" or "allow": what to do on a machine that cannot enforce the limits.
+	Unenforceable string `yaml:"unenforceable"`
+}
+
+// Quota is what a user may use who has no quota of their own.
+type Quota struct {
+	MaxKernels int `yaml:"max_kernels"`
+}
+
+// Cull says when idle kernels are ended; an IdleTimeout of zero means never.
+type Cull struct {
+	IdleTimeout time.Duration `yaml:"idle_timeout"`
+	Interval    time.Duration `yaml:"interval"`
+	Connected   bool          `yaml:"connected"`
+	Busy        bool          `yaml:"busy"`
+}
+
+// Auth says how people prove who they are.
+type Auth struct {
+	SessionTTL time.Duration `yaml:"session_ttl"`
+	JWT        JWT           `yaml:"jwt"`
+}
+
+// JWT says which signed tokens of another issuer are accepted; an empty Algorithm means none.
+type JWT struct {
+	Algorithm string        `yaml:"algorithm"`
+	KeyFile   string        `yaml:"key_file"`
+	Issuer    string        `yaml:"issuer"`
+	Audience  string        `yaml:"audience"`
+	Leeway    time.Duration `yaml:"leeway"`
+}
+
+// The values of Limits.Unenforceable.
+const (
+	Refuse = "refuse"
+	Allow  = "allow"
+)
+
+// Default returns the configuration that holds when neither file nor environment say otherwise.
+func Default() Config {
+	return Config{
+		Listen:      "127.0.0.1:8888",
+		BaseURL:     "/",
+		Instance:    "cellblock",
+		StateDir:    "/var/lib/cellblock",
+		RunDir:      "/run/cellblock",
+		BridgeImage: "localhost/cellblock-bridge:latest",
+		Log:         Log{Level: "info", Format: "text"},
+		Redis:       Redis{Command: "redis-server"},
+		Podman:      Podman{Socket: "auto", Command: "podman"},
+		Kernels: Kernels{
+			Images:       []string{"localhost/cellblock-kernel:latest"},
+			Default:      "python3",
+			StartTimeout: time.Minute,
+		},
+		Limits: Limits{
+			Memory: 1 << 30, CPUs: 1, PIDs: 256, Tmp: 128 << 20, Shm: 64 << 20, Unenforceable: Refuse,
+		},
+		Quota: Quota{MaxKernels: 5},
+		Cull:  Cull{IdleTimeout: 12 * time.Hour, Interval: time.Minute, Connected: true},
+		Auth:  Auth{SessionTTL: 7 * 24 * time.Hour, JWT: JWT{Leeway: 30 * time.Second}},
+	}
+}

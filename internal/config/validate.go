@@ -1,0 +1,150 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+var (
+	instanceName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,23}$`)
+	envName      = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
+	jwtMethods   = []string{"", "HS256", "RS256", "ES256", "EdDSA"}
+)
+
+// The shortest and longest times that make sense; the gateway's clients give up after minutes.
+const (
+	minStart = time.Second
+	maxStart = 10 * time.Minute
+)
+
+// problems collects what is wrong with a configuration.
+type problems []error
+
+// want adds a problem with key unless ok.
+func (p *problems) want(ok bool, key, format string, args ...any) {
+	if !ok {
+		*p = append(*p, fmt.Errorf("%s: %s", key, fmt.Sprintf(format, args...)))
+	}
+}
+
+// Validate returns all that is wrong, joined, each with the key and what to write instead. It changes nothing and
+// looks at no file.
+func (c Config) Validate() error {
+	var p problems
+	c.validateEdge(&p)
+	c.validatePlaces(&p)
+	c.validateKernels(&p)
+	c.validateAuth(&p)
+	return errors.Join(p...)
+}
+
+func (c Config) validateEdge(p *problems) {
+	p.want(isAddress(c.Listen), "listen", "%q is not an address: write for example 127.0.0.1:8888", c.Listen)
+	p.want(strings.HasPrefix(c.BaseURL, "/") && !strings.ContainsAny(c.BaseURL, "?# \\") && !strings.Contains(c.BaseURL, "//"),
+		"base_url", "%q is not a path: write / or for example /cells/", c.BaseURL)
+	p.want(c.PublicURL == "" || isOrigin(c.PublicURL, true), "public_url",
+		"%q is not an address: write for example https://cells.example.org, or leave it empty", c.PublicURL)
+	for _, o := range c.AllowOrigins {
+		p.want(isOrigin(o, false), "allow_origins", "%q is not an origin: write for example https://lab.example.org", o)
+	}
+	for _, t := range c.TrustedProxies {
+		p.want(isPrefix(t), "trusted_proxies", "%q is not an address or network: write for example 10.0.0.0/8", t)
+	}
+	p.want((c.TLS.Cert == "") == (c.TLS.Key == ""), "tls", "set both cert and key, or neither")
+	var level slog.Level
+	p.want(level.UnmarshalText([]byte(c.Log.Level)) == nil, "log.level", "%q is not one of debug, info, warn, error", c.Log.Level)
+	p.want(c.Log.Format == "text" || c.Log.Format == "json", "log.format", "%q is neither text nor json", c.Log.Format)
+	p.want(c.Metrics.Listen == "" || isAddress(c.Metrics.Listen), "metrics.listen",
+		"%q is not an address: write for example 127.0.0.1:9464, or leave it empty", c.Metrics.Listen)
+}
+
+func (c Config) validatePlaces(p *problems) {
+	p.want(instanceName.MatchString(c.Instance), "instance",
+		"%q is not a name: write a small letter, then small letters, digits and -, 24 at most", c.Instance)
+	p.want(filepath.IsAbs(c.StateDir), "state_dir", "%q is not an absolute path: write for example /var/lib/cellblock", c.StateDir)
+	p.want(filepath.IsAbs(c.RunDir), "run_dir", "%q is not an absolute path: write for example /run/cellblock", c.RunDir)
+	// A Unix socket's path has at most 107 characters, and kernels/<32>/gate/bridge.sock lies below it.
+	p.want(len(c.RunDir) <= 40, "run_dir", "%q is longer than 40 characters: sockets below it could not be opened", c.RunDir)
+	if c.Redis.URL == "" {
+		p.want(c.Redis.Command != "", "redis.command", "name the redis-server program, or set redis.url to a Redis that runs")
+	} else {
+		u, err := url.Parse(c.Redis.URL)
+		p.want(err == nil && slices.Contains([]string{"redis", "rediss", "unix"}, u.Scheme), "redis.url",
+			"write redis://host:6379/0, rediss://… or unix:///path/redis.sock, or leave it empty for a private server")
+	}
+	socket := strings.TrimPrefix(c.Podman.Socket, "unix://")
+	p.want(c.Podman.Socket == "" || c.Podman.Socket == "auto" || filepath.IsAbs(socket), "podman.socket",
+		"%q is not a socket: write unix:///run/user/1000/podman/podman.sock, or auto", c.Podman.Socket)
+	p.want(c.Podman.Command != "", "podman.command", "name the podman program")
+}
+
+func (c Config) validateKernels(p *problems) {
+	p.want(c.BridgeImage != "", "bridge_image", "name the image that holds the cellblock binary")
+	p.want(len(c.Kernels.Images) > 0 && !slices.Contains(c.Kernels.Images, ""), "kernels.images", "name at least one image")
+	p.want(c.Kernels.Default != "", "kernels.default", "name the kernelspec to use when a client names none")
+	p.want(c.Kernels.StartTimeout >= minStart && c.Kernels.StartTimeout <= maxStart, "kernels.start_timeout",
+		"write a time from %v to %v", minStart, maxStart)
+	for _, name := range c.Kernels.EnvAllow {
+		p.want(envName.MatchString(name), "kernels.env_allow", "%q is not a variable's name", name)
+	}
+	l := c.Limits
+	p.want(l.Memory >= 64<<20, "limits.memory", "%v is less than a kernel needs: write 64m or more", l.Memory)
+	p.want(l.CPUs >= 0.05 && l.CPUs <= 1024, "limits.cpus", "write a number from 0.05 to 1024")
+	p.want(l.PIDs >= 16, "limits.pids", "%d is less than a kernel needs: write 16 or more", l.PIDs)
+	p.want(l.Tmp >= 1<<20, "limits.tmp", "%v is too small: write 1m or more", l.Tmp)
+	p.want(l.Shm >= 1<<20, "limits.shm", "%v is too small: write 1m or more", l.Shm)
+	p.want(l.Unenforceable == Refuse || l.Unenforceable == Allow, "limits.unenforceable", "%q is neither refuse nor allow", l.Unenforceable)
+	p.want(c.Quota.MaxKernels >= 0, "quota.max_kernels", "write 0 or more")
+	p.want(c.Cull.IdleTimeout >= 0, "cull.idle_timeout", "write a time, or 0s for never")
+	p.want(c.Cull.Interval > 0, "cull.interval", "write a time, for example 1m")
+}
+
+func (c Config) validateAuth(p *problems) {
+	p.want(c.Auth.SessionTTL >= time.Minute, "auth.session_ttl", "write 1m or more")
+	j := c.Auth.JWT
+	p.want(slices.Contains(jwtMethods, j.Algorithm), "auth.jwt.algorithm", "%q is not one of HS256, RS256, ES256, EdDSA", j.Algorithm)
+	p.want(j.Leeway >= 0 && j.Leeway <= 5*time.Minute, "auth.jwt.leeway", "write a time from 0s to 5m")
+	if j.Algorithm == "" {
+		p.want(j.KeyFile == "", "auth.jwt.algorithm", "say which algorithm the key in auth.jwt.key_file is for")
+		return
+	}
+	p.want(filepath.IsAbs(j.KeyFile), "auth.jwt.key_file", "write the absolute path of the key")
+	p.want(j.Issuer != "", "auth.jwt.issuer", "write the issuer (iss) whose tokens are accepted")
+	p.want(j.Audience != "", "auth.jwt.audience", "write the audience (aud) that tokens must name")
+}
+
+func isAddress(s string) bool {
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return false
+	}
+	n, err := strconv.Atoi(port)
+	return err == nil && n >= 0 && n <= 65535
+}
+
+// isOrigin reports whether s is http(s)://host[:port], and with path perhaps more.
+func isOrigin(s string, path bool) bool {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return false
+	}
+	return (u.Scheme == "http" || u.Scheme == "https") && (path || u.Path == "")
+}
+
+func isPrefix(s string) bool {
+	_, err := netip.ParsePrefix(s)
+	if err != nil {
+		_, err = netip.ParseAddr(s)
+	}
+	return err == nil
+}
