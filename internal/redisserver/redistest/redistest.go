@@ -1,0 +1,70 @@
+// Package redistest starts real Redis servers for tests.
+package redistest
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"cellblock.io/cellblock/internal/redisserver"
+)
+
+const startTimeout = 20 * time.Second
+
+// Instance is a running redis-server that belongs to one test.
+type Instance struct {
+	// Client is closed with the test.
+	Client *redis.Client
+	// URL is what redisserver.NewClient takes.
+	URL string
+
+	stop func()
+}
+
+// Stop shuts the server down now and waits until it has ended; its data stay until the test ends. Calling it again
+// does nothing.
+func (i *Instance) Stop() { i.stop() }
+
+// Start runs an empty redis-server and waits until it answers. The test's end stops it and removes all of it.
+func Start(t testing.TB) *Instance {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "redis") // not t.TempDir: a socket's path must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return StartIn(t, dir)
+}
+
+// StartIn does the same on a directory that the caller keeps, with the data that are there.
+func StartIn(t testing.TB, dir string) *Instance {
+	t.Helper()
+	srv := redisserver.New(redisserver.Config{Dir: filepath.Join(dir, "data"), Socket: filepath.Join(dir, "s")})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Run(ctx) }()
+	stop := sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("redis-server: %v", err)
+		}
+	})
+	t.Cleanup(stop)
+
+	ready, done := context.WithTimeout(ctx, startTimeout)
+	defer done()
+	if err := srv.Ready(ready); err != nil {
+		t.Fatal(err)
+	}
+	client, err := redisserver.NewClient(srv.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	return &Instance{Client: client, URL: srv.URL(), stop: stop}
+}

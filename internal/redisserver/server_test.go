@@ -1,0 +1,374 @@
+package redisserver_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"cellblock.io/cellblock/internal/redisserver"
+	"cellblock.io/cellblock/internal/redisserver/redistest"
+)
+
+const patience = 20 * time.Second
+
+// shortDir is a directory whose path leaves room for a socket's.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "redis")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// run starts srv and returns a client once it is ready, and what ends it.
+func run(t *testing.T, srv *redisserver.Server) (*redis.Client, func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Run(ctx) }()
+	stopped := false
+	stop := func() error {
+		cancel()
+		if stopped {
+			return nil
+		}
+		stopped = true
+		return <-ended
+	}
+	t.Cleanup(func() { stop() })
+	ready(t, srv)
+	client, err := redisserver.NewClient(srv.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	return client, stop
+}
+
+func ready(t *testing.T, srv *redisserver.Server) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := srv.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pid is the process id of the server that answers.
+func pid(t *testing.T, c *redis.Client) int {
+	t.Helper()
+	info, err := c.Info(t.Context(), "server").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(info) {
+		if v, ok := strings.CutPrefix(line, "process_id:"); ok {
+			n, err := strconv.Atoi(strings.TrimSpace(v))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+	}
+	t.Fatal("no process_id in INFO")
+	return 0
+}
+
+// until polls a condition.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(patience)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("not within %s: %s", patience, what)
+		}
+	}
+}
+
+func gone(pid int) bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
+
+func TestDataSurviveACleanEnd(t *testing.T) {
+	dir := shortDir(t)
+	client, stop := run(t, redisserver.New(config(dir)))
+	if err := client.Set(t.Context(), "k", "v", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	process := pid(t, client)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if !gone(process) {
+		t.Error("the process outlived Run")
+	}
+	client, _ = run(t, redisserver.New(config(dir)))
+	if got, err := client.Get(t.Context(), "k").Result(); err != nil || got != "v" {
+		t.Fatalf("after the restart: %q, %v", got, err)
+	}
+}
+
+func TestPrivate(t *testing.T) {
+	dir := shortDir(t)
+	t.Setenv("CELLBLOCK_SECRET", "do not hand on")
+	client, _ := run(t, redisserver.New(config(dir)))
+	for path, want := range map[string]os.FileMode{"data": 0o700, "s": 0o600, "data/redis.log": 0o600} {
+		fi, err := os.Stat(filepath.Join(dir, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fi.Mode().Perm() != want {
+			t.Errorf("%s has mode %v, want %v", path, fi.Mode().Perm(), want)
+		}
+	}
+	for _, file := range []string{"environ", "cmdline"} {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid(t, client), file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "SECRET") || strings.Contains(string(text), "secret") {
+			t.Errorf("%s: %q", file, text)
+		}
+	}
+	want := map[string]string{
+		"port": "0", "appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction", "save": "",
+		"dir": filepath.Join(dir, "data"),
+	}
+	for key, value := range want {
+		got, err := client.ConfigGet(t.Context(), key).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got[key] != value {
+			t.Errorf("%s is %q, want %q", key, got[key], value)
+		}
+	}
+}
+
+func TestStartsAgainAfterADeath(t *testing.T) {
+	srv := redisserver.New(config(shortDir(t)))
+	client, _ := run(t, srv)
+	if err := client.Set(t.Context(), "k", "v", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	first := pid(t, client)
+	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the first process is gone", func() bool { return gone(first) })
+	ready(t, srv)
+	if pid(t, client) == first {
+		t.Error("the same process answers")
+	}
+	if got, err := client.Get(t.Context(), "k").Result(); err != nil || got != "v" {
+		t.Errorf("after the death: %q, %v", got, err)
+	}
+}
+
+// TestTakesOverWhatAKilledParentLeft kills a process that runs a Server; the redis-server goes on and the next Run has it.
+func TestTakesOverWhatAKilledParentLeft(t *testing.T) {
+	dir := shortDir(t)
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	parent := exec.Command(exe)
+	parent.Env = append(os.Environ(), hostDir+"="+dir)
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	srv := redisserver.New(config(dir))
+	ready(t, srv)
+	if err := parent.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	parent.Wait()
+
+	client, stop := run(t, srv)
+	adopted := pid(t, client)
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", adopted))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(stat), fmt.Sprintf("PPid:\t%d\n", os.Getpid())) {
+		t.Fatal("a new process was started beside the one that was left")
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the adopted process is gone", func() bool { return zombieOrGone(adopted) })
+}
+
+// zombieOrGone also counts a process that has ended and that nobody has waited for, as orphans may be left in containers.
+func zombieOrGone(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || strings.Contains(string(stat), ") Z ")
+}
+
+func TestTwoOnOneDirectory(t *testing.T) {
+	dir := shortDir(t)
+	one := redisserver.New(config(dir))
+	client, stopOne := run(t, one)
+	if err := client.Set(t.Context(), "k", "v", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	first := pid(t, client)
+	two := redisserver.New(config(dir))
+	client, _ = run(t, two)
+	if pid(t, client) != first {
+		t.Fatal("two servers on one directory")
+	}
+	if err := stopOne(); err != nil {
+		t.Fatal(err)
+	}
+	ready(t, two) // starts its own now
+	if got, err := client.Get(t.Context(), "k").Result(); err != nil || got != "v" {
+		t.Errorf("after the other's end: %q, %v", got, err)
+	}
+}
+
+// TestNeverTwoOnOneFile: a server that hangs is not answering, and still nothing may write beside it.
+func TestNeverTwoOnOneFile(t *testing.T) {
+	dir := shortDir(t)
+	client, _ := run(t, redisserver.New(config(dir)))
+	held := pid(t, client)
+
+	other := config(dir)
+	other.Socket = filepath.Join(dir, "other")
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	srv := redisserver.New(other)
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Run(ctx) }()
+	err := srv.Ready(ctx)
+	if err == nil {
+		t.Fatal("a second server on the same data")
+	}
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "redis.lock") {
+		t.Errorf("Ready: %v", err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if pid(t, client) != held {
+		t.Error("the first server was disturbed")
+	}
+}
+
+func TestRefusesToRun(t *testing.T) {
+	dir := shortDir(t)
+	tests := map[string]struct {
+		cfg  redisserver.Config
+		want string
+	}{
+		"no binary":   {redisserver.Config{Dir: dir, Binary: "no-such-redis-server"}, "install it (apt-get install redis-server) or set redis.url"},
+		"long socket": {redisserver.Config{Dir: dir, Socket: filepath.Join(dir, strings.Repeat("x", 100))}, "107"},
+		"no dir":      {redisserver.Config{Dir: "/proc/nowhere"}, "make redis directory"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			err := redisserver.New(tt.cfg).Run(t.Context())
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Run: %v", err)
+			}
+		})
+	}
+	if err := redisserver.New(tests["no binary"].cfg).Run(t.Context()); !errors.Is(err, redisserver.ErrNoBinary) {
+		t.Errorf("not ErrNoBinary: %v", err)
+	}
+}
+
+// TestSaysWhyItDoesNotStart: what the process wrote before it ended is in Ready's error.
+func TestSaysWhyItDoesNotStart(t *testing.T) {
+	dir := shortDir(t)
+	bad := filepath.Join(dir, "bad")
+	if err := os.WriteFile(bad, []byte("#!/bin/sh\necho out of luck >&2\nexit 3\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cfg := config(dir)
+	cfg.Binary = bad
+	srv := redisserver.New(cfg)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Run(ctx) }()
+	until(t, "Ready knows why", func() bool {
+		brief, done := context.WithTimeout(ctx, 10*time.Millisecond)
+		defer done()
+		err := srv.Ready(brief)
+		return err != nil && strings.Contains(err.Error(), "exit status 3; its last words: out of luck")
+	})
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOddDirectory: paths reach redis-server as they are.
+func TestOddDirectory(t *testing.T) {
+	dir := filepath.Join(shortDir(t), `a "b" \c é`)
+	client, _ := run(t, redisserver.New(redisserver.Config{Dir: dir}))
+	got, err := client.ConfigGet(t.Context(), "dir").Result()
+	if err != nil || got["dir"] != dir {
+		t.Errorf("dir is %q, %v; want %q", got["dir"], err, dir)
+	}
+}
+
+func TestInstancesAreApart(t *testing.T) {
+	a, b := redistest.Start(t), redistest.Start(t)
+	if err := a.Client.Set(t.Context(), "k", "v", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Client.Get(t.Context(), "k").Err(); !errors.Is(err, redis.Nil) {
+		t.Errorf("the other instance has the key: %v", err)
+	}
+	a.Stop()
+	a.Stop()
+	if err := a.Client.Ping(t.Context()).Err(); err == nil {
+		t.Error("a stopped instance answers")
+	}
+}
+
+func TestNewClient(t *testing.T) {
+	for _, bad := range []string{"", "http://h/", "redis://u:hunter2@h:x/", "unix://", "redis://:hunter2@h\x7f/", "redis://u:hunter2@h/1/2"} {
+		c, err := redisserver.NewClient(bad)
+		if err == nil {
+			c.Close()
+			t.Errorf("%q was accepted", bad)
+		} else if strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("the error shows the password: %v", err)
+		}
+	}
+}
+
+// TestCallsAreBounded: a server that accepts and says nothing holds a call no longer than its context.
+func TestCallsAreBounded(t *testing.T) {
+	inst := redistest.Start(t)
+	process := pid(t, inst.Client)
+	if err := syscall.Kill(process, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Kill(process, syscall.SIGCONT)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	if err := inst.Client.Get(ctx, "k").Err(); err == nil {
+		t.Fatal("an answer from a stopped process")
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("took %s", took)
+	}
+}
