@@ -36,17 +36,24 @@ class LabServer:
             f"--ServerApp.root_dir={self.notebooks}", f"--IdentityProvider.token={self.token}",
             f"--gateway-url={os.environ['CELLBLOCK_URL']}",
         ]
-        self.process = subprocess.Popen(command, env=self.environment(), stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(command, env=self.environment(), stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
 
     def environment(self):
         """This process's environment, without any Jupyter settings of the person who runs the test."""
         env = {k: v for k, v in os.environ.items() if not k.startswith("JUPYTER")}
         for kind in ("CONFIG", "DATA", "RUNTIME"):
             env[f"JUPYTER_{kind}_DIR"] = os.path.join(self.home.name, kind.lower())
-        env["JUPYTERLAB_SETTINGS_DIR"] = os.path.join(self.home.name, "settings")
+        env["JUPYTERLAB_SETTINGS_DIR"] = str(self.settings())
         env["JUPYTERLAB_WORKSPACES_DIR"] = os.path.join(self.home.name, "workspaces")
         env["JUPYTER_GATEWAY_AUTH_TOKEN"] = os.environ["CELLBLOCK_TOKEN"]
         return env
+
+    def settings(self):
+        """A directory of user settings in which Lab's two calls to the outside world (news, updates) are off."""
+        file = Path(self.home.name, "settings", "@jupyterlab", "apputils-extension", "notification.jupyterlab-settings")
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False}))
+        return file.parents[2]
 
     def __enter__(self):
         deadline = time.monotonic() + START_SECONDS
