@@ -8,7 +8,7 @@ from labserver import LabServer
 def main():
     with LabServer() as server:
         answer = server.call("POST", "/api/kernels", {"name": server.call("GET", "/api/kernelspecs").json()["default"]})
-        print(json.dumps({"status": answer.status_code, "message": answer.json()["message"]}))
+        print(json.dumps({"status": answer.status_code, "message": answer.json().get("message")}))
 
 
 if __name__ == "__main__":
