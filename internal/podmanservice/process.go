@@ -1,0 +1,152 @@
+package podmanservice
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	stopTimeout = 15 * time.Second // for requests in flight to end, before the process is killed
+	maxLine     = 1000             // bytes of a line of output that are logged
+)
+
+// arguments are those of the service. By them a later gateway knows that the process is one of ours.
+func (s *Service) arguments() []string {
+	return []string{"system", "service", "--time=0", "unix://" + s.cfg.Socket}
+}
+
+// oversee runs a process until its end, and brings that about when ctx ends. The process has a session of its own:
+// a terminal's ^C ends it only through Run.
+func (s *Service) oversee(ctx context.Context, bin string) error {
+	words := &lines{log: s.cfg.Log}
+	cmd := exec.Command(bin, s.arguments()...)
+	cmd.Stdout, cmd.Stderr = words, words
+	// Podman leaves processes behind that hold its output open: Wait must not wait for those.
+	cmd.WaitDelay = time.Second
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start %s: %w", bin, err)
+	}
+	s.cfg.Log.Info("podman service started", "socket", s.cfg.Socket, "pid", cmd.Process.Pid)
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }() // received below
+	select {
+	case err := <-done:
+		return words.explain(err)
+	case <-ctx.Done():
+	}
+	// Podman's first process hands the signal on to the one that serves.
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("stop podman service: %w", err)
+	}
+	select {
+	case <-done:
+		s.cfg.Log.Info("podman service stopped")
+		return nil
+	case <-time.After(stopTimeout):
+	}
+	if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return fmt.Errorf("kill podman service: %w", err)
+	}
+	<-done
+	return fmt.Errorf("podman service did not stop within %s and was killed", stopTimeout)
+}
+
+// follow waits until conn, on which nothing is asked any more, breaks: then the process that answered has ended. When
+// ctx ends first, that process is stopped if it is one of ours.
+func (s *Service) follow(ctx context.Context, conn *net.UnixConn) error {
+	defer conn.Close()
+	pid := s.ours(conn)
+	s.cfg.Log.Info("podman service is running", "socket", s.cfg.Socket, "started_by_us", pid != 0)
+	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if _, err := conn.Read(make([]byte, 1)); ctx.Err() == nil {
+		return fmt.Errorf("podman service closed the connection: %w", err)
+	}
+	if pid == 0 {
+		return nil
+	}
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return fmt.Errorf("stop podman service: %w", err)
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(stopTimeout)); err != nil {
+		return fmt.Errorf("wait for podman service's end: %w", err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("podman service did not stop within %s", stopTimeout)
+	}
+	s.cfg.Log.Info("podman service stopped")
+	return nil
+}
+
+// ours returns the process id of the listener when a gateway with this configuration has started it, else 0.
+func (s *Service) ours(conn *net.UnixConn) int {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	var peer *unix.Ucred
+	err = raw.Control(func(fd uintptr) { peer, _ = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	if err != nil || peer == nil || peer.Pid <= 0 {
+		return 0
+	}
+	line, err := os.ReadFile(filepath.Join("/proc", fmt.Sprint(peer.Pid), "cmdline"))
+	if err != nil {
+		return 0
+	}
+	words := strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
+	if n := len(s.arguments()); len(words) <= n || !slices.Equal(words[len(words)-n:], s.arguments()) {
+		return 0
+	}
+	return int(peer.Pid)
+}
+
+// lines logs what the process writes, line by line, and remembers the last one.
+type lines struct {
+	log  *slog.Logger
+	part []byte
+	last string
+}
+
+// Write is called by one goroutine of exec.Cmd, and explain only after Wait.
+func (l *lines) Write(p []byte) (int, error) {
+	l.part = append(l.part, p...)
+	for {
+		i := bytes.IndexByte(l.part, '\n')
+		if i < 0 && len(l.part) < maxLine {
+			return len(p), nil
+		}
+		if i < 0 {
+			i = len(l.part) - 1
+		}
+		if line := strings.TrimSpace(string(l.part[:i+1])); line != "" {
+			l.last = line[:min(len(line), maxLine)]
+			l.log.Warn("podman service", "says", l.last)
+		}
+		l.part = append(l.part[:0], l.part[i+1:]...)
+	}
+}
+
+// explain says how a process ended that should not have.
+func (l *lines) explain(cause error) error {
+	if cause == nil {
+		cause = errors.New("exit status 0")
+	}
+	if l.last == "" {
+		return fmt.Errorf("podman service: %w", cause)
+	}
+	return fmt.Errorf("podman service: %w; its last words: %s", cause, l.last)
+}
