@@ -126,7 +126,7 @@ type Store interface {
 
 // SessionStore keeps sessions.
 type SessionStore interface {
-	// PutSession adds or replaces one.
+	// PutSession adds or replaces one; ErrNotFound when its kernel has no record (any more).
 	PutSession(ctx context.Context, s Session) error
 	// Session returns one; ErrNotFound.
 	Session(ctx context.Context, owner Owner, id string) (Session, error)
