@@ -40,9 +40,9 @@ type Log struct {
 	Format string `yaml:"format"`
 }
 
-// Metrics says where Prometheus may read.
+// Metrics says who may read /metrics.
 type Metrics struct {
-	Listen string `yaml:"listen"`
+	Open bool `yaml:"open"`
 }
 
 // Redis says which Redis to use.
@@ -55,6 +55,7 @@ type Redis struct {
 type Podman struct {
 	Socket  string `yaml:"socket"`
 	Command string `yaml:"command"`
+	Seccomp string `yaml:"seccomp"`
 }
 
 // Kernels says which kernels there are and how they start.
@@ -70,8 +71,6 @@ type Limits struct {
 	Memory Size    `yaml:"memory"`
 	CPUs   float64 `yaml:"cpus"`
 	PIDs   int     `yaml:"pids"`
-	Tmp    Size    `yaml:"tmp"`
-	Shm    Size    `yaml:"shm"`
 	// Unenforceable is "refuse" or "allow": what to do on a machine that cannot enforce the limits.
 	Unenforceable string `yaml:"unenforceable"`
 }
@@ -118,20 +117,18 @@ func Default() Config {
 		Instance:    "cellblock",
 		StateDir:    "/var/lib/cellblock",
 		RunDir:      "/run/cellblock",
-		BridgeImage: "localhost/cellblock-bridge:latest",
+		BridgeImage: "localhost/cellblock/bridge:latest",
 		Log:         Log{Level: "info", Format: "text"},
 		Redis:       Redis{Command: "redis-server"},
 		Podman:      Podman{Socket: "auto", Command: "podman"},
 		Kernels: Kernels{
-			Images:       []string{"localhost/cellblock-kernel:latest"},
+			Images:       []string{"localhost/cellblock/kernel-python:latest"},
 			Default:      "python3",
 			StartTimeout: time.Minute,
 		},
-		Limits: Limits{
-			Memory: 1 << 30, CPUs: 1, PIDs: 256, Tmp: 128 << 20, Shm: 64 << 20, Unenforceable: Refuse,
-		},
-		Quota: Quota{MaxKernels: 5},
-		Cull:  Cull{IdleTimeout: 12 * time.Hour, Interval: time.Minute, Connected: true},
-		Auth:  Auth{SessionTTL: 7 * 24 * time.Hour, JWT: JWT{Leeway: 30 * time.Second}},
+		Limits: Limits{Memory: 1 << 30, CPUs: 1, PIDs: 256, Unenforceable: Refuse},
+		Quota:  Quota{MaxKernels: 5},
+		Cull:   Cull{IdleTimeout: 12 * time.Hour, Interval: time.Minute, Connected: true},
+		Auth:   Auth{SessionTTL: 7 * 24 * time.Hour, JWT: JWT{Leeway: 30 * time.Second}},
 	}
 }

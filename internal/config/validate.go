@@ -17,7 +17,8 @@ import (
 
 var (
 	instanceName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,23}$`)
-	envName      = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
+	envPattern   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}\*?$`)
+	basePath     = regexp.MustCompile(`^/([a-z0-9._~-]*[a-z0-9_~-][a-z0-9._~-]*/)*([a-z0-9._~-]*[a-z0-9_~-][a-z0-9._~-]*)?$`)
 	jwtMethods   = []string{"", "HS256", "RS256", "ES256", "EdDSA"}
 )
 
@@ -26,6 +27,9 @@ const (
 	minStart = time.Second
 	maxStart = 10 * time.Minute
 )
+
+// minMemory leaves a kernel room beside its full /tmp and /dev/shm, which count as its memory.
+const minMemory = 336 << 20
 
 // problems collects what is wrong with a configuration.
 type problems []error
@@ -50,8 +54,8 @@ func (c Config) Validate() error {
 
 func (c Config) validateEdge(p *problems) {
 	p.want(isAddress(c.Listen), "listen", "%q is not an address: write for example 127.0.0.1:8888", c.Listen)
-	p.want(strings.HasPrefix(c.BaseURL, "/") && !strings.ContainsAny(c.BaseURL, "?# \\") && !strings.Contains(c.BaseURL, "//"),
-		"base_url", "%q is not a path: write / or for example /cells/", c.BaseURL)
+	p.want(basePath.MatchString(c.BaseURL), "base_url",
+		"%q is not a path of small letters, digits and -._~: write / or for example /cells/", c.BaseURL)
 	p.want(c.PublicURL == "" || isOrigin(c.PublicURL, true), "public_url",
 		"%q is not an address: write for example https://cells.example.org, or leave it empty", c.PublicURL)
 	for _, o := range c.AllowOrigins {
@@ -64,8 +68,6 @@ func (c Config) validateEdge(p *problems) {
 	var level slog.Level
 	p.want(level.UnmarshalText([]byte(c.Log.Level)) == nil, "log.level", "%q is not one of debug, info, warn, error", c.Log.Level)
 	p.want(c.Log.Format == "text" || c.Log.Format == "json", "log.format", "%q is neither text nor json", c.Log.Format)
-	p.want(c.Metrics.Listen == "" || isAddress(c.Metrics.Listen), "metrics.listen",
-		"%q is not an address: write for example 127.0.0.1:9464, or leave it empty", c.Metrics.Listen)
 }
 
 func (c Config) validatePlaces(p *problems) {
@@ -86,6 +88,8 @@ func (c Config) validatePlaces(p *problems) {
 	p.want(c.Podman.Socket == "" || c.Podman.Socket == "auto" || filepath.IsAbs(socket), "podman.socket",
 		"%q is not a socket: write unix:///run/user/1000/podman/podman.sock, or auto", c.Podman.Socket)
 	p.want(c.Podman.Command != "", "podman.command", "name the podman program")
+	p.want(c.Podman.Seccomp == "" || filepath.IsAbs(c.Podman.Seccomp), "podman.seccomp",
+		"%q is not an absolute path; leave it empty for Podman's own profile", c.Podman.Seccomp)
 }
 
 func (c Config) validateKernels(p *problems) {
@@ -95,14 +99,12 @@ func (c Config) validateKernels(p *problems) {
 	p.want(c.Kernels.StartTimeout >= minStart && c.Kernels.StartTimeout <= maxStart, "kernels.start_timeout",
 		"write a time from %v to %v", minStart, maxStart)
 	for _, name := range c.Kernels.EnvAllow {
-		p.want(envName.MatchString(name), "kernels.env_allow", "%q is not a variable's name", name)
+		p.want(envPattern.MatchString(name), "kernels.env_allow", "%q is not a variable's name, nor the begin of some with * at the end", name)
 	}
 	l := c.Limits
-	p.want(l.Memory >= 64<<20, "limits.memory", "%v is less than a kernel needs: write 64m or more", l.Memory)
+	p.want(l.Memory >= minMemory, "limits.memory", "%v is less than a kernel needs: write 336m or more", l.Memory)
 	p.want(l.CPUs >= 0.05 && l.CPUs <= 1024, "limits.cpus", "write a number from 0.05 to 1024")
 	p.want(l.PIDs >= 16, "limits.pids", "%d is less than a kernel needs: write 16 or more", l.PIDs)
-	p.want(l.Tmp >= 1<<20, "limits.tmp", "%v is too small: write 1m or more", l.Tmp)
-	p.want(l.Shm >= 1<<20, "limits.shm", "%v is too small: write 1m or more", l.Shm)
 	p.want(l.Unenforceable == Refuse || l.Unenforceable == Allow, "limits.unenforceable", "%q is neither refuse nor allow", l.Unenforceable)
 	p.want(c.Quota.MaxKernels >= 0, "quota.max_kernels", "write 0 or more")
 	p.want(c.Cull.IdleTimeout >= 0, "cull.idle_timeout", "write a time, or 0s for never")
