@@ -18,6 +18,7 @@ const (
 	maxMending   = 8    // deaths looked after at once
 	maxExits     = 256  // ends of processes not yet looked at; beyond it, reconciling finds them
 	maxAsking    = 32   // bridges asked for their status at once
+	maxAtOnce    = 4    // kernels that reconciling or culling looks after at once
 
 	statusTimeout    = 500 * time.Millisecond // for the status of all bridges of one list
 	interruptTimeout = 2 * time.Second        // for a kernel to answer interrupt_request
@@ -25,6 +26,7 @@ const (
 	restartTimeout   = 2 * time.Second        // for a kernel that is asked to end and will be started again
 	farewellTimeout  = time.Second            // for the bridge to tell all clients that it is over
 	removeTimeout    = 30 * time.Second       // for the engine to remove a kernel
+	releaseTimeout   = 5 * time.Second        // for the store to take note of an end
 	waitTimeout      = 90 * time.Second       // for another change of the same kernel to be over
 
 	reconcileInterval = 30 * time.Second
@@ -82,21 +84,28 @@ type Meter interface {
 // Validate reports everything that is missing or out of range. It changes nothing.
 func (c Config) Validate() error {
 	var errs []error
-	for name, missing := range map[string]bool{
-		"Launcher": c.Launcher == nil, "Observer": c.Observer == nil, "Specs": c.Specs == nil, "Store": c.Store == nil,
-		"Sessions": c.Sessions == nil, "Quotas": c.Quotas == nil, "Leases": c.Leases == nil, "Bridge": c.Bridge == nil,
-		"Log": c.Log == nil, "DefaultSpec": c.DefaultSpec == "",
+	for _, need := range []struct {
+		name    string
+		missing bool
+	}{
+		{"Launcher", c.Launcher == nil}, {"Observer", c.Observer == nil}, {"Specs", c.Specs == nil},
+		{"Store", c.Store == nil}, {"Sessions", c.Sessions == nil}, {"Quotas", c.Quotas == nil},
+		{"Leases", c.Leases == nil}, {"Bridge", c.Bridge == nil}, {"Log", c.Log == nil},
+		{"DefaultSpec", c.DefaultSpec == ""},
 	} {
-		if missing {
-			errs = append(errs, fmt.Errorf("kernels: %s is not set", name))
+		if need.missing {
+			errs = append(errs, fmt.Errorf("kernels: %s is not set", need.name))
 		}
 	}
-	for name, d := range map[string]time.Duration{
-		"StartTimeout": c.StartTimeout, "Grace": c.Grace,
-		"Cull.IdleTimeout": c.Cull.IdleTimeout, "Cull.Interval": c.Cull.Interval,
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"StartTimeout", c.StartTimeout}, {"Grace", c.Grace},
+		{"Cull.IdleTimeout", c.Cull.IdleTimeout}, {"Cull.Interval", c.Cull.Interval},
 	} {
-		if d < 0 {
-			errs = append(errs, fmt.Errorf("kernels: %s is negative", name))
+		if d.value < 0 {
+			errs = append(errs, fmt.Errorf("kernels: %s is negative", d.name))
 		}
 	}
 	return errors.Join(errs...)

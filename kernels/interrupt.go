@@ -1,0 +1,49 @@
+package kernels
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// interruptByMessage is the kernelspec's interrupt_mode of kernels that must not get a signal.
+const interruptByMessage = "message"
+
+// Interrupt ends what the kernel runs at the moment. The kernel is asked on its control channel; one that does not
+// answer gets SIGINT, unless its kernelspec says that it knows messages only. A kernel that is starting or restarting
+// has nothing to interrupt. Errors: ErrNotFound, ErrUnavailable.
+func (m *Manager) Interrupt(ctx context.Context, owner Owner, id string) error {
+	r, err := m.record(ctx, owner, id)
+	if err != nil {
+		return err
+	}
+	if r.Phase != PhaseRunning {
+		return nil
+	}
+	asking, cancel := context.WithTimeout(ctx, interruptTimeout)
+	defer cancel()
+	asked := m.cfg.Bridge(r.Handle).Interrupt(asking)
+	if asked == nil {
+		return nil
+	}
+	specs, err := m.cfg.Specs.Specs(ctx)
+	if err != nil {
+		return fmt.Errorf("list kernelspecs: %w", err)
+	}
+	if specs[r.Spec].Interrupt == interruptByMessage {
+		return fmt.Errorf("interrupt: %w", asked)
+	}
+	err = m.exclusively(ctx, r, waits, func(ctx context.Context, c *change) error {
+		if c.rec.Phase != PhaseRunning {
+			return nil
+		}
+		return m.cfg.Launcher.Interrupt(ctx, r.Handle)
+	})
+	switch {
+	case errors.Is(err, errEnding):
+		return ErrNotFound
+	case err != nil:
+		return fmt.Errorf("interrupt by signal: %w", err)
+	}
+	return nil
+}
