@@ -1,0 +1,163 @@
+package bridge
+
+import (
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"cellblock.io/cellblock/kernels/wire"
+)
+
+// batchConn is a net.Conn whose writes can be collected, so that many small WebSocket frames leave as one.
+type batchConn struct {
+	net.Conn
+
+	mu      sync.Mutex
+	corked  bool
+	pending []byte
+	written int64 // bytes that the operating system has taken
+}
+
+// maxCollected is how much batchConn keeps before it writes although it is corked.
+const maxCollected = 256 << 10
+
+func (b *batchConn) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.corked && len(b.pending)+len(p) <= maxCollected {
+		b.pending = append(b.pending, p...)
+		return len(p), nil
+	}
+	if err := b.flush(); err != nil {
+		return 0, err
+	}
+	n, err := b.Conn.Write(p)
+	b.written += int64(n)
+	return n, err
+}
+
+// cork begins to collect writes.
+func (b *batchConn) cork() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.corked = true
+}
+
+// uncork writes what was collected.
+func (b *batchConn) uncork() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.corked = false
+	return b.flush()
+}
+
+func (b *batchConn) flush() error {
+	if len(b.pending) == 0 {
+		return nil
+	}
+	n, err := b.Conn.Write(b.pending)
+	b.written += int64(n)
+	b.pending = b.pending[:0]
+	if cap(b.pending) > maxCollected {
+		b.pending = nil
+	}
+	return err
+}
+
+// progress returns how many bytes have been taken by the operating system, and how many have been given to it or
+// collected so far.
+func (b *batchConn) progress() (written, given int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.written, b.written + int64(len(b.pending))
+}
+
+// writeBatch sends items as frames of the client's format, in one write where they are small, and records how far
+// the connection came, also when it broke on the way.
+func (c *client) writeBatch(items []item, next uint64) error {
+	type mark struct {
+		end      int64
+		position uint64
+	}
+	marks := make([]mark, 0, len(items))
+	c.out.cork()
+	var err error
+	for _, it := range items {
+		if err = c.writeItem(it); err != nil {
+			break
+		}
+		_, end := c.out.progress()
+		marks = append(marks, mark{end, it.entry.seq})
+	}
+	if flushErr := c.out.uncork(); err == nil {
+		err = flushErr
+	}
+	if err == nil {
+		c.hub.wrote(c, next)
+		return nil
+	}
+	written, _ := c.out.progress()
+	position := c.position
+	for _, m := range marks {
+		if m.end <= written {
+			position = m.position
+		}
+	}
+	c.hub.wrote(c, position)
+	return fmt.Errorf("write: %w", err)
+}
+
+func (c *client) writeItem(it item) error {
+	if it.missed > 0 {
+		if err := c.writeEntry(gapNotice(c.hub.currentSession(), it)); err != nil {
+			return err
+		}
+	}
+	return c.writeEntry(it.entry)
+}
+
+// writeEntry sends one message. What this client is known not to survive is replaced by a notice that says so.
+func (c *client) writeEntry(e entry) error {
+	if err := c.ws.SetWriteDeadline(time.Now().Add(clientWriteTime)); err != nil {
+		return err
+	}
+	if c.v1 {
+		return c.ws.WriteMessage(websocket.BinaryMessage, wire.AppendV1(nil, &e.message))
+	}
+	frame, binary := wire.AppendLegacy(nil, &e.message, e.header)
+	if c.jupyterServer {
+		if text := unfit(e, len(frame), binary); text != "" {
+			notice := synthetic(c.hub.currentSession(), "stream", e.message.Parent, map[string]string{"name": "stderr", "text": text})
+			frame, binary = wire.AppendLegacy(nil, &notice.message, notice.header)
+		}
+	}
+	kind := websocket.TextMessage
+	if binary {
+		kind = websocket.BinaryMessage
+	}
+	return c.ws.WriteMessage(kind, frame)
+}
+
+// unfit says why jupyter_server's gateway client cannot receive a frame, or nothing.
+func unfit(e entry, size int, binary bool) string {
+	switch {
+	case binary:
+		return fmt.Sprintf("[A %s message with binary data was left out: Jupyter Server's gateway client cannot receive it. "+
+			"Open this kernel directly on the gateway to see it.]\n", e.header.MsgType)
+	case size > tornadoLimit:
+		return fmt.Sprintf("[A %s message of %.1f MB was left out: Jupyter Server's gateway client takes at most 10 MiB in one message.]\n",
+			e.header.MsgType, float64(size)/1e6)
+	}
+	return ""
+}
+
+// plural writes a count with its noun.
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

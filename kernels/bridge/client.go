@@ -1,0 +1,237 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"golang.org/x/sync/errgroup"
+
+	"cellblock.io/cellblock/kernels/wire"
+)
+
+// Limits and times of one WebSocket.
+const (
+	maxClientMessage = 64 << 20
+	maxBadFrames     = 100
+	batchItems       = 256
+	batchBytes       = 1 << 20
+	pingPeriod       = 25 * time.Second // a sign of life when there is nothing else to send
+	pongWait         = 90 * time.Second // clients that answer pings only while they read need long
+	clientWriteTime  = 90 * time.Second
+	closeTime        = 2 * time.Second
+	tornadoLimit     = 10 << 20 // largest message that jupyter_server's gateway client accepts
+)
+
+// closing is how a WebSocket ends (RFC 6455 §7.4 codes).
+type closing struct {
+	code int
+	text string
+}
+
+var (
+	closeEnded    = closing{websocket.CloseNormalClosure, "kernel ended"}
+	closeReplaced = closing{websocket.ClosePolicyViolation, "replaced by a newer connection of this session"}
+	closeDrain    = closing{websocket.CloseServiceRestart, "gateway restarting"}
+	closeShutdown = closing{websocket.CloseServiceRestart, "bridge restarting"}
+	closeBad      = closing{websocket.ClosePolicyViolation, "too many malformed messages"}
+	closeText     = closing{websocket.CloseUnsupportedData, "text frame on " + wire.SubprotocolV1}
+)
+
+// client is one WebSocket connection.
+type client struct {
+	hub       *hub
+	log       *slog.Logger
+	ws        *websocket.Conn
+	out       *batchConn
+	sessionID string
+	v1        bool
+	// jupyterServer marks jupyter_server's gateway client, which ends its own reading at the first binary frame and
+	// drops a connection over tornadoLimit.
+	jupyterServer bool
+
+	session  *session // set by attach
+	position uint64   // in the journal; the writer's, changed under the hub's mu
+	wake     chan struct{}
+	closings chan closing
+	pings    pings
+	bad      int
+}
+
+func (c *client) notify() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// closeWith asks the writer to end the connection; the first reason wins.
+func (c *client) closeWith(why closing) {
+	select {
+	case c.closings <- why:
+	default:
+	}
+}
+
+// run serves the connection until it ends.
+func (c *client) run(ctx context.Context) error {
+	if err := c.hub.attach(c); err != nil {
+		c.sayGoodbye(closing{websocket.CloseTryAgainLater, err.Error()})
+		c.ws.Close()
+		return err
+	}
+	defer c.hub.detach(c)
+	g, ctx := errgroup.WithContext(ctx)
+	readerDone := make(chan struct{})
+	g.Go(func() error {
+		defer close(readerDone)
+		err := c.readLoop()
+		var refused closing
+		if !errors.As(err, &refused) {
+			refused = closeDrain // nothing more comes: the gateway is going away, or the client is gone
+		}
+		c.closeWith(refused)
+		return nil
+	})
+	g.Go(func() error {
+		defer c.ws.Close()
+		if err := c.writeLoop(ctx); err != nil {
+			return err
+		}
+		select { // our close frame is out; the client's answer ends the reader
+		case <-readerDone:
+		case <-time.After(closeTime):
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// Error makes a closing an error, so that the reader can return it.
+func (c closing) Error() string { return fmt.Sprintf("close %d: %s", c.code, c.text) }
+
+// readLoop takes requests until the connection ends.
+func (c *client) readLoop() error {
+	c.ws.SetReadLimit(maxClientMessage)
+	c.ws.SetPongHandler(func(payload string) error {
+		if position, ok := c.pings.pong(payload, time.Now()); ok {
+			c.hub.confirm(c, position)
+			c.notify()
+		}
+		return c.ws.SetReadDeadline(time.Now().Add(pongWait))
+	})
+	for {
+		if err := c.ws.SetReadDeadline(time.Now().Add(pongWait)); err != nil {
+			return fmt.Errorf("set deadline: %w", err)
+		}
+		kind, frame, err := c.ws.ReadMessage()
+		if err != nil {
+			return fmt.Errorf("read: %w", err)
+		}
+		if err := c.take(kind, frame); err != nil {
+			return err
+		}
+	}
+}
+
+// take decodes one frame and gives it to the hub. A malformed one is counted and dropped.
+func (c *client) take(kind int, frame []byte) error {
+	var m wire.Message
+	var err error
+	switch {
+	case !c.v1:
+		m, err = wire.DecodeLegacy(frame)
+	case kind == websocket.TextMessage:
+		return closeText
+	default:
+		m, err = wire.DecodeV1(frame)
+	}
+	var h wire.Header
+	if err == nil {
+		h, err = wire.ParseHeader(m.Header)
+	}
+	if err == nil && (h.MsgID == "" || h.MsgType == "") {
+		err = fmt.Errorf("%w: header without msg_id or msg_type", wire.ErrMalformed)
+	}
+	if err != nil {
+		c.log.Debug("malformed message from a client", "cause", err)
+		if c.bad++; c.bad > maxBadFrames {
+			return closeBad
+		}
+		return nil
+	}
+	c.hub.fromClient(request{session: c.sessionID, header: h, message: m})
+	return nil
+}
+
+// writeLoop is the only writer of messages.
+func (c *client) writeLoop(ctx context.Context) error {
+	c.position = c.start()
+	keepalive := time.NewTicker(pingPeriod)
+	defer keepalive.Stop()
+	for {
+		select {
+		case why := <-c.closings:
+			return c.sayGoodbye(why)
+		default:
+		}
+		items, next, finished := c.hub.readFor(c)
+		if len(items) > 0 || next != c.position {
+			if err := c.writeBatch(items, next); err != nil {
+				return err
+			}
+			continue
+		}
+		if finished {
+			return c.sayGoodbye(closeEnded)
+		}
+		if err := c.ping(false); err != nil {
+			return err
+		}
+		select {
+		case <-c.wake:
+		case why := <-c.closings:
+			return c.sayGoodbye(why)
+		case <-keepalive.C:
+			if err := c.ping(true); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return c.sayGoodbye(closeShutdown)
+		}
+	}
+}
+
+// start is where this connection begins to read the journal.
+func (c *client) start() uint64 {
+	c.hub.mu.Lock()
+	defer c.hub.mu.Unlock()
+	return c.session.written
+}
+
+// ping sends one behind what has been written, unless that is confirmed or one is under way.
+func (c *client) ping(always bool) error {
+	c.hub.mu.Lock()
+	behind := c.session.confirmed < c.position
+	c.hub.mu.Unlock()
+	if !behind && !always {
+		return nil
+	}
+	payload, ok := c.pings.next(c.position, time.Now())
+	if !ok {
+		return nil
+	}
+	return c.ws.WriteControl(websocket.PingMessage, []byte(payload), time.Now().Add(clientWriteTime))
+}
+
+// sayGoodbye closes the WebSocket with a code that says why.
+func (c *client) sayGoodbye(why closing) error {
+	message := websocket.FormatCloseMessage(why.code, why.text)
+	if err := c.ws.WriteControl(websocket.CloseMessage, message, time.Now().Add(closeTime)); err != nil {
+		return fmt.Errorf("close: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,188 @@
+package bridge
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-zeromq/zmq4"
+	"golang.org/x/sync/errgroup"
+
+	"cellblock.io/cellblock/kernels/wire"
+)
+
+// Bounds on what waits to be written to the kernel, per socket.
+const (
+	maxQueued      = 4096
+	maxQueuedBytes = 64 << 20
+	redialPause    = 10 * time.Millisecond // a kernel that starts binds its sockets one by one
+	redialPauseMax = 250 * time.Millisecond
+)
+
+// errQueueFull: the kernel reads so slowly that its queue is full.
+var errQueueFull = errors.New("kernel does not read its requests")
+
+// channels are the sockets of a link, in the order in which they are dialled.
+var channels = []wire.Channel{wire.IOPub, wire.Control, wire.Shell, wire.Stdin}
+
+// link is one set of sockets to one kernel process.
+type link struct {
+	signer  *wire.Signer
+	sockets map[wire.Channel]*socket
+}
+
+// socket is one ZeroMQ connection: a SUB for iopub, DEALERs for the others. shell and stdin have the same routing id,
+// as the kernel asks for input at the identity that sent the request.
+type socket struct {
+	channel wire.Channel
+	guard   *guard
+	conn    *zmq4.Conn
+	queue   chan [][]byte
+	queued  atomic.Int64 // bytes
+}
+
+// dialLink connects all sockets, waiting until the kernel has bound them or ctx ends.
+func dialLink(ctx context.Context, file *connectionFile) (*link, error) {
+	l := &link{signer: wire.NewSigner(file.Key), sockets: make(map[wire.Channel]*socket)}
+	var id [8]byte
+	if _, err := rand.Read(id[:]); err != nil {
+		return nil, fmt.Errorf("routing id: %w", err)
+	}
+	identity := zmq4.SocketIdentity("cellblock-" + hex.EncodeToString(id[:]))
+	for _, ch := range channels {
+		s, err := dialSocket(ctx, file, ch, identity)
+		if err != nil {
+			l.close()
+			return nil, fmt.Errorf("dial %s: %w", ch, err)
+		}
+		l.sockets[ch] = s
+	}
+	if err := l.subscribe(); err != nil {
+		l.close()
+		return nil, fmt.Errorf("subscribe: %w", err)
+	}
+	return l, nil
+}
+
+// dialSocket tries again until the kernel listens; what it says in the handshake is final.
+func dialSocket(ctx context.Context, file *connectionFile, ch wire.Channel, id zmq4.SocketIdentity) (*socket, error) {
+	network, address := file.address(ch)
+	kind := zmq4.Dealer
+	if ch == wire.IOPub {
+		kind = zmq4.Sub
+	}
+	var dialer net.Dialer
+	for pause := redialPause; ; pause = min(2*pause, redialPauseMax) {
+		c, err := dialer.DialContext(ctx, network, address)
+		if err == nil {
+			g := newGuard(c, kind)
+			stop := context.AfterFunc(ctx, func() { c.Close() })
+			conn, err := g.open(id)
+			stop()
+			if err != nil {
+				c.Close()
+				return nil, err
+			}
+			return &socket{channel: ch, guard: g, conn: conn, queue: make(chan [][]byte, maxQueued)}, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+// subscribe asks for everything on iopub (ZMTP 3.0 subscriptions are messages).
+func (l *link) subscribe() error {
+	s := l.sockets[wire.IOPub]
+	if err := s.conn.SendMsg(zmq4.NewMsg([]byte{1})); err != nil {
+		return err
+	}
+	return s.guard.Flush()
+}
+
+// send queues m for the kernel and returns at once; errQueueFull when the bounds are met.
+func (l *link) send(m *wire.Message) error {
+	s := l.sockets[m.Channel]
+	size := int64(m.Size())
+	if s.queued.Add(size) > maxQueuedBytes {
+		s.queued.Add(-size)
+		return errQueueFull
+	}
+	select {
+	case s.queue <- l.signer.Frames(m):
+		return nil
+	default:
+		s.queued.Add(-size)
+		return errQueueFull
+	}
+}
+
+// run reads and writes all sockets until one of them ends or ctx does, then closes them all. receive is called from
+// one goroutine per channel, in the order of that channel; malformed is told of each message that had to be dropped.
+func (l *link) run(ctx context.Context, receive func(wire.Message), malformed func(wire.Channel, error)) error {
+	g, ctx := errgroup.WithContext(ctx)
+	stop := context.AfterFunc(ctx, l.close)
+	defer stop()
+	for _, s := range l.sockets {
+		g.Go(func() error { return l.readLoop(s, receive, malformed) })
+		if s.channel != wire.IOPub {
+			g.Go(func() error { return s.writeLoop(ctx) })
+		}
+	}
+	err := g.Wait()
+	l.close()
+	return err
+}
+
+func (l *link) readLoop(s *socket, receive func(wire.Message), malformed func(wire.Channel, error)) error {
+	for {
+		raw, err := s.conn.RecvMsg()
+		if err != nil {
+			return fmt.Errorf("read %s: %w", s.channel, err)
+		}
+		m, err := l.signer.DecodeFrames(s.channel, raw.Frames)
+		if err != nil {
+			malformed(s.channel, err)
+			continue
+		}
+		receive(m)
+	}
+}
+
+// writeLoop sends what is queued; what is there at one time leaves as one write.
+func (s *socket) writeLoop(ctx context.Context) error {
+	for {
+		var frames [][]byte
+		select {
+		case frames = <-s.queue:
+		default:
+			if err := s.guard.Flush(); err != nil {
+				return fmt.Errorf("write %s: %w", s.channel, err)
+			}
+			select {
+			case frames = <-s.queue:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if err := s.conn.SendMsg(zmq4.NewMsgFrom(frames...)); err != nil {
+			return fmt.Errorf("write %s: %w", s.channel, err)
+		}
+		for _, f := range frames[2:] {
+			s.queued.Add(-int64(len(f)))
+		}
+	}
+}
+
+func (l *link) close() {
+	for _, s := range l.sockets {
+		s.guard.Conn.Close()
+	}
+}

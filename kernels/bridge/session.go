@@ -1,0 +1,151 @@
+package bridge
+
+import (
+	"errors"
+	"time"
+)
+
+// Bounds and times of sessions.
+const (
+	maxSessions   = 256
+	sessionMemory = 10 * time.Minute // how long a session without a client can come back for what it missed
+	// silentFor: a client that has not confirmed a ping for longer than this, and some round trips, when its
+	// connection ended was out of reach before that.
+	silentFor = 250 * time.Millisecond
+)
+
+var errTooManySessions = errors.New("too many clients on this kernel")
+
+// session is one client as it calls itself by session_id, across its connections. It is guarded by the hub's mu.
+type session struct {
+	id     string
+	client *client // nil while disconnected
+	// written is the journal position of the last message that was written to a connection, confirmed that of the
+	// last one known to have arrived, by a WebSocket pong.
+	written   uint64
+	confirmed uint64
+	// replayUntil is the newest position at the time of the last connect: up to there it is a replay.
+	replayUntil uint64
+	left        time.Time
+}
+
+// notify wakes the session's client, if there is one.
+func (s *session) notify() {
+	if s.client != nil {
+		s.client.notify()
+	}
+}
+
+// attach makes c the client of its session. A session that comes back continues behind the last message that
+// arrived; a new one begins with the present. An earlier connection of the same session is closed.
+func (h *hub) attach(c *client) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s, ok := h.sessions[c.sessionID]
+	if !ok {
+		h.forgetSessions()
+		if len(h.sessions) >= maxSessions {
+			return errTooManySessions
+		}
+		s = &session{id: c.sessionID, written: h.journal.last, confirmed: h.journal.last}
+		h.sessions[s.id] = s
+	}
+	if s.client != nil {
+		h.disconnect(s)
+		h.log.Info("connection replaced by a newer one of the same session")
+	}
+	s.client = c
+	s.confirmed = s.written
+	s.replayUntil = h.journal.last
+	c.session = s
+	c.notify()
+	return nil
+}
+
+// detach is called when c's connection has ended.
+func (h *hub) detach(c *client) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c.session.client == c {
+		h.disconnect(c.session)
+	}
+}
+
+// disconnect ends the session's present connection. What was written to a connection that had already gone silent
+// did not arrive: then the session falls back to what was confirmed. Called with mu held.
+func (h *hub) disconnect(s *session) {
+	c := s.client
+	c.closeWith(closeReplaced)
+	if c.pings.silent(time.Now()) {
+		s.written = s.confirmed
+	}
+	s.client = nil
+	s.left = time.Now()
+}
+
+// forgetSessions drops sessions that have been away for too long, and the one longest away when the table is full.
+// Called with mu held.
+func (h *hub) forgetSessions() {
+	var oldest *session
+	for id, s := range h.sessions {
+		if s.client != nil {
+			continue
+		}
+		if time.Since(s.left) > sessionMemory {
+			delete(h.sessions, id)
+		} else if oldest == nil || s.left.Before(oldest.left) {
+			oldest = s
+		}
+	}
+	if len(h.sessions) >= maxSessions && oldest != nil {
+		delete(h.sessions, oldest.id)
+	}
+}
+
+// readFor returns what c has not been sent yet.
+func (h *hub) readFor(c *client) (items []item, next uint64, finished bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := c.session
+	if s.client != c {
+		return nil, c.position, false
+	}
+	skip := func(e *entry) bool {
+		// A restarted kernel's clients must not take its predecessor's last words for its own.
+		return e.header.MsgType == "status" && e.generation < h.generation && e.seq <= s.replayUntil
+	}
+	items, next = h.journal.read(c.position, s.id, readLimit{items: batchItems, bytes: batchBytes}, skip)
+	return items, next, h.phase == ended && len(items) == 0
+}
+
+// wrote records how far c's connection has taken the journal.
+func (h *hub) wrote(c *client, position uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c.position = position
+	if c.session.client == c {
+		c.session.written = position
+	}
+}
+
+// confirm records that everything up to position has arrived.
+func (h *hub) confirm(c *client, position uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c.session.client == c && position > c.session.confirmed {
+		c.session.confirmed = position
+	}
+}
+
+// currentSession is the present kernel process's session id.
+func (h *hub) currentSession() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.kernelSession
+}
+
+// gapNotice is the message that stands for output which the journal had to give up.
+func gapNotice(kernelSession string, it item) entry {
+	text := "[" + plural(it.missed, "message") + " of output dropped here: they came faster than this client could take them]\n"
+	return synthetic(kernelSession, "stream", it.entry.lostParent, map[string]string{"name": "stderr", "text": text})
+}

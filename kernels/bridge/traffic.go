@@ -1,0 +1,145 @@
+package bridge
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"cellblock.io/cellblock/kernels/wire"
+)
+
+// fromClient takes a request that a client sent. It goes to the kernel at once, or waits for the next process. A
+// request that cannot be taken is answered with a notice; nothing is ever sent twice.
+func (h *hub) fromClient(r request) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.noteShutdown(r)
+	if h.phase == running && !h.holding() || r.header.MsgType == "shutdown_request" && h.link != nil {
+		h.forward(r)
+		return
+	}
+	if h.phase == ended {
+		return // the client reads `dead` and is closed
+	}
+	if len(h.held) == maxHeld || h.heldSize+r.message.Size() > maxHeldBytes {
+		h.refuse(r, "The kernel has not started yet and too many requests are waiting for it. This one was not sent.")
+		return
+	}
+	h.heldSize += r.message.Size()
+	h.held = append(h.held, r)
+}
+
+// holding reports whether the present process is about to end, so that nothing more is sent to it.
+func (h *hub) holding() bool { return h.restart || h.final }
+
+// noteShutdown learns from a client's own shutdown_request that the end of the process is meant.
+func (h *hub) noteShutdown(r request) {
+	if r.header.MsgType != "shutdown_request" || h.phase != running {
+		return
+	}
+	var content struct {
+		Restart bool `json:"restart"`
+	}
+	if err := json.Unmarshal(r.message.Content, &content); err != nil {
+		return // the kernel will not understand it either
+	}
+	h.restart, h.final = content.Restart, !content.Restart
+}
+
+// forward gives a request to the kernel. Called with mu held.
+func (h *hub) forward(r request) {
+	if r.message.Channel != wire.Stdin {
+		if len(h.pending) >= maxPending {
+			h.refuse(r, "Too many requests are waiting for this kernel's answer. This one was not sent.")
+			return
+		}
+		h.pending[r.header.MsgID] = pending{session: r.session, msgType: r.header.MsgType}
+	}
+	if !untracked(r.header.MsgType) {
+		h.activity.last = time.Now()
+	}
+	if err := h.link.send(&r.message); errors.Is(err, errQueueFull) {
+		delete(h.pending, r.header.MsgID)
+		h.refuse(r, "The kernel does not read its requests. This one was not sent.")
+	}
+}
+
+// refuse tells the client that asked. Called with mu held.
+func (h *hub) refuse(r request, text string) {
+	notice := synthetic(h.kernelSession, "stream", r.message.Header, map[string]string{"name": "stderr", "text": text + "\n"})
+	notice.session = r.session
+	h.publish(notice)
+}
+
+// fromKernel takes a message that has been verified and checked.
+func (h *hub) fromKernel(m wire.Message) {
+	header, err := wire.ParseHeader(m.Header)
+	if err == nil && (header.MsgID == "" || header.MsgType == "") {
+		err = fmt.Errorf("%w: header without msg_id or msg_type", wire.ErrMalformed)
+	}
+	if err != nil {
+		h.malformed(m.Channel, err)
+		return
+	}
+	parent, err := wire.ParseHeader(m.Parent)
+	if err != nil {
+		h.malformed(m.Channel, err)
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if answer, ok := h.own[parent.MsgID]; ok {
+		answer(m, header)
+		return
+	}
+	switch {
+	case h.phase == ended, header.MsgType == "iopub_welcome":
+	case m.Channel == wire.IOPub:
+		h.noteIdle(header, parent, &m)
+		h.publish(entry{header: header, message: m})
+	default:
+		h.reply(entry{header: header, message: m}, parent)
+	}
+}
+
+// noteIdle follows the kernel's state. Messages that have no reply (comms) are no longer pending once their handler
+// has ended. Called with mu held.
+func (h *hub) noteIdle(header, parent wire.Header, m *wire.Message) {
+	idle := h.activity.note(header, parent, m)
+	if idle && !strings.HasSuffix(h.pending[parent.MsgID].msgType, "_request") {
+		delete(h.pending, parent.MsgID)
+	}
+}
+
+// reply delivers an answer or a request for input to the session that asked, and to nobody if nobody did. Called
+// with mu held.
+func (h *hub) reply(e entry, parent wire.Header) {
+	p, ok := h.pending[parent.MsgID]
+	if !ok {
+		h.dropped++
+		h.log.Debug("reply to nobody", "channel", e.message.Channel, "type", e.header.MsgType)
+		return
+	}
+	if e.message.Channel != wire.Stdin {
+		delete(h.pending, parent.MsgID)
+	}
+	e.session = p.session
+	h.publish(e)
+}
+
+// malformed counts a message that had to be dropped, and tells clients: a cell that waits for it should not wait in
+// silence. The first ones are told, then each hundredth.
+func (h *hub) malformed(ch wire.Channel, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.dropped++
+	if h.dropped > 10 && h.dropped%100 != 0 {
+		return
+	}
+	h.log.Warn("message dropped", "channel", ch, "total", h.dropped, "cause", err)
+	h.publishNotice(fmt.Sprintf("The kernel sent a message on %s that is not valid; it was dropped (%d so far).", ch, h.dropped),
+		bytes.Clone(h.activity.lastParent))
+}
