@@ -1,0 +1,53 @@
+package containers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/containers/podman/v4/pkg/bindings/containers"
+)
+
+// removeLimit bounds Remove as a whole, pauses of the bindings included.
+const removeLimit = 5 * time.Second
+
+// Remove implements kernels.Launcher. Both containers are killed and removed at once, then their socket volume and the
+// directory; the directory goes last, so that List shows whatever is left. It returns within 5 s. Errors:
+// kernels.ErrUnavailable; calling again continues where it stopped.
+func (e *Engine) Remove(ctx context.Context, handle string) error {
+	if err := checkHandle(handle); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, removeLimit-time.Second)
+	defer cancel()
+	err := parallel(
+		func() error { return e.removeContainer(ctx, roleKernel, handle) },
+		func() error { return e.removeContainer(ctx, roleBridge, handle) },
+	)
+	if err != nil {
+		return err
+	}
+	if err := e.removeSockets(ctx, handle); err != nil {
+		return err
+	}
+	if err := runDir(e.cfg.RunDir, handle).remove(); err != nil {
+		return fmt.Errorf("remove the directory of kernel %s: %w", handle, err)
+	}
+	return nil
+}
+
+func (e *Engine) removeContainer(ctx context.Context, r role, handle string) error {
+	call, cancel := e.conn.within(ctx, removeCall)
+	defer cancel()
+	opts := new(containers.RemoveOptions).WithForce(true).WithIgnore(true).WithTimeout(0)
+	reports, err := containers.Remove(call, e.cfg.name(r, handle), opts)
+	if answered(err, http.StatusNotFound) {
+		return nil
+	}
+	for _, report := range reports {
+		err = errors.Join(err, report.Err)
+	}
+	return failure(ctx, "remove the "+string(r)+" container", err)
+}
