@@ -178,6 +178,17 @@ func (c *conn) execute(code string) string {
 	return c.send(wire.Shell, "execute_request", map[string]any{"code": code})
 }
 
+// run executes code and reads until its reply and its idle have come, in whichever order.
+func (c *conn) run(code string) {
+	c.Helper()
+	id := c.execute(code)
+	for reply, idle := false, false; !reply || !idle; {
+		m := c.receive()
+		reply = reply || m.MsgType == "execute_reply" && m.Parent.MsgID == id
+		idle = idle || m.Content.State == "idle" && m.Parent.MsgID == id
+	}
+}
+
 // receive returns the next message.
 func (c *conn) receive() message {
 	c.Helper()

@@ -96,8 +96,7 @@ func TestClientsOwnShutdownIsFinal(t *testing.T) {
 func TestEndSaysWhyAndClosesForGood(t *testing.T) {
 	r := startedRig(t)
 	c := r.connect("a")
-	c.execute("x")
-	c.expect("iopub.status idle")
+	c.run("x")
 	if err := r.api.End(context.Background(), "Idle for 1 h."); err != nil {
 		t.Fatal(err)
 	}

@@ -76,9 +76,7 @@ func TestReturningSessionGetsWhatItMissedOnceInOrder(t *testing.T) {
 	r := startedRig(t)
 	c := r.connect("a")
 	other := r.connect("b")
-	c.execute("first")
-	c.expect("iopub.stream first")
-	c.expect("iopub.status idle")
+	c.run("first")
 	other.expect("iopub.status idle")
 	c.raw.Close() // no close frame
 	r.until("gone", func() bool { return r.status().Connections == 1 })
