@@ -29,7 +29,7 @@ const (
 )
 
 // kernelTurn is the name of the turn and lease for changes of one kernel.
-func kernelTurn(handle string) string { return "kernel/" + handle }
+func kernelTurn(handle string) string { return "kernel." + handle }
 
 // exclusively runs fn with the stored record of r's kernel while nobody else changes that kernel. Errors: ErrNotFound
 // when the record is gone, errBusy, and, as the cause of fn's context as well, errEnding, errLeaseLost, errDraining.

@@ -145,7 +145,8 @@ type Quotas interface {
 	UID(ctx context.Context, owner Owner) (int, error)
 }
 
-// Leases lets one of several gateways do what must be done once.
+// Leases lets one of several gateways do what must be done once. Names have 1 to 64 lower-case letters, digits and
+// "_.-".
 type Leases interface {
 	// Acquire takes or renews the lease for holder and reports whether holder has it for the next ttl.
 	Acquire(ctx context.Context, name, holder string, ttl time.Duration) (bool, error)

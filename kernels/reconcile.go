@@ -135,8 +135,8 @@ type outcome struct {
 // adopt makes a record for an instance that has none, as after a loss of the store, or removes the instance when it
 // is only half there or its id is taken. Adopting passes no quota: the kernel runs already and counts from now on.
 func (m *Manager) adopt(ctx context.Context, label Record) (looked bool, err error) {
-	if label.Handle == "" {
-		return true, fmt.Errorf("an instance of %q has no handle", label.Owner)
+	if !handleForm.MatchString(label.Handle) {
+		return true, fmt.Errorf("an instance of %q has the handle %q", label.Owner, label.Handle)
 	}
 	err = m.alone(ctx, kernelTurn(label.Handle), false, func(ctx context.Context, t *turn) error {
 		c := &change{m: m, log: m.kernelLog(label), rec: label, exited: t.exited}

@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"unicode/utf8"
@@ -176,7 +177,8 @@ func (m *Manager) session(ctx context.Context, owner Owner, id string) (Session,
 func (m *Manager) withSessions(ctx context.Context, owner Owner, fn func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, waitTimeout)
 	defer cancel()
-	return m.alone(ctx, "sessions/"+string(owner), true, func(ctx context.Context, _ *turn) error { return fn(ctx) })
+	name := fmt.Sprintf("sessions.%x", sha256.Sum256([]byte(owner)))[:48] // an owner may be too long for a lease's name
+	return m.alone(ctx, name, true, func(ctx context.Context, _ *turn) error { return fn(ctx) })
 }
 
 // validate refuses what a session cannot be.
