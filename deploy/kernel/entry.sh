@@ -1,0 +1,7 @@
+#!/bin/sh
+# The kernel image's entry: becomes ipykernel. The environment is the container's.
+# Matplotlib's font list lies in the image; without it the first plot takes a second more.
+export MPLCONFIGDIR="${MPLCONFIGDIR:-/tmp/matplotlib}"
+mkdir -p "$MPLCONFIGDIR" && cp /usr/share/cellblock/matplotlib/* "$MPLCONFIGDIR" 2>/dev/null
+# Frozen modules hide standard library lines from the debugger, which then warns.
+exec /opt/kernel/bin/python -Xfrozen_modules=off -m ipykernel_launcher -f /run/cellblock/conf/connection.json

@@ -1,0 +1,55 @@
+# shellcheck shell=bash disable=SC2154  # the names of the instance come from lib.sh
+# The cellblock program and its configuration; sourced by up.
+
+readonly BUILD_TAGS="remote containers_image_openpgp exclude_graphdriver_btrfs exclude_graphdriver_devicemapper"
+
+# build_program GO: leaves the program in $state/setup/cellblock; Go does nothing when no source has changed.
+build_program() {
+    # The tree may belong to another user, which git refuses: the version is then left out rather than the build.
+    local top vcs=true
+    top=$(dirname "$here")
+    git -C "$top" rev-parse HEAD >/dev/null 2>&1 || vcs=false
+    (cd "$top" && env GOTOOLCHAIN=auto GOFLAGS= CGO_ENABLED=0 HOME=/root \
+        "$1" build -trimpath -buildvcs=$vcs -tags "$BUILD_TAGS" -o "$state/setup/cellblock" ./cmd/cellblock)
+}
+
+# install_program: replaces the program in one step, so that a running gateway keeps its own. Returns 1 when the
+# installed one is the same already.
+install_program() {
+    if cmp -s "$state/setup/cellblock" "$binary"; then return 1; fi
+    install -m 0755 -o root -g root "$state/setup/cellblock" "$binary.new"
+    mv "$binary.new" "$binary"
+}
+
+# install_scripts: what starts the gateway must not depend on this source tree staying where it is.
+install_scripts() { install -m 0755 -o root -g root "$here"/{enter,lib.sh,supervise} "$state/bin/"; }
+
+# write_config LISTEN: from the example, once. Later only an explicit LISTEN changes it.
+write_config() {
+    local config=$etc/config.yaml
+    if [[ ! -e $config ]]; then
+        sed -E -e "s#/(var/lib|run|etc)/cellblock#/\\1/$instance#g" -e "s#^instance: cellblock#instance: $instance#" \
+            "$here/cellblock.example.yaml" | write_file "$config"
+        if [[ -n $(unenforced) ]]; then
+            sed -E 's#^(  unenforceable:) refuse#\1 allow#' "$config" | write_file "$config"
+        fi
+    fi
+    if [[ -n $1 && $(setting listen) != "$1" ]]; then
+        sed -E "s#^listen:.*#listen: $1#" "$config" | write_file "$config"
+    fi
+}
+
+# setting KEY: the value of a top-level key of the configuration.
+setting() { sed -n -E "s/^$1:[[:space:]]*([^#]*[^#[:space:]])?[[:space:]]*(#.*)?$/\\1/p" "$etc/config.yaml" | tr -d "\"'"; }
+
+# unenforced: prints which limits of a kernel this machine cannot enforce for the instance.
+unenforced() {
+    local have c dir
+    if user_manager; then
+        dir=/sys/fs/cgroup/user.slice/user-$uid.slice/user@$uid.service
+    else
+        dir=$(own_cgroup)
+    fi
+    have=" $(cat "$dir/cgroup.controllers" 2>/dev/null || true) "
+    for c in cpu memory pids; do [[ $have == *" $c "* ]] || printf '%s ' "$c"; done
+}

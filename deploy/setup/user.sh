@@ -1,0 +1,107 @@
+# shellcheck shell=bash disable=SC2154  # the names of the instance come from lib.sh
+# The instance's user, its subordinate ids, directories and configuration; sourced by up.
+
+# One container user per tenant and kernel is drawn from this many ids.
+readonly SUBORDINATE_IDS=4194304
+
+make_user() {
+    if ! getent passwd "$instance" >/dev/null; then
+        groupadd --system "$instance" 2>/dev/null || true
+        useradd --system --gid "$instance" --home-dir "$state" --no-create-home --shell /usr/sbin/nologin \
+            --comment "Cellblock kernels" "$instance"
+    fi
+    instance_ids
+    make_ids
+}
+
+# make_ids: gives the user the first aligned range of ids that nobody holds, the same for users and groups.
+make_ids() {
+    local have start
+    have=$(awk -F: -v u="$instance" '$1 == u { print $3 }' /etc/subuid 2>/dev/null | sort -n | tail -1)
+    if [[ ${have:-0} -ge $SUBORDINATE_IDS ]]; then return; fi
+    [[ -z $have ]] || die "user $instance has only $have subordinate ids in /etc/subuid; $SUBORDINATE_IDS are needed. Remove its lines there and in /etc/subgid, then run this again"
+    touch /etc/subuid /etc/subgid
+    exec {lock}>>/etc/subuid
+    flock "$lock"
+    start=$(free_range)
+    echo "$instance:$start:$SUBORDINATE_IDS" >>/etc/subuid
+    echo "$instance:$start:$SUBORDINATE_IDS" >>/etc/subgid
+    exec {lock}>&-
+}
+
+# free_range: prints the start of a range that overlaps no other range and no user or group.
+free_range() {
+    {
+        awk -F: 'NF == 3 { print $2, $2 + $3 }' /etc/subuid /etc/subgid
+        { getent passwd; getent group; } | awk -F: '{ print $3, $3 + 1 }'
+    } | awk -v n="$SUBORDINATE_IDS" '
+        { from[NR] = $1; to[NR] = $2 }
+        END {
+            for (start = 4 * n; start + n < 2 ^ 31; start += n) {
+                free = 1
+                for (i = 1; i <= NR && free; i++) if (from[i] < start + n && start < to[i]) free = 0
+                if (free) { printf "%d\n", start; exit }
+            }
+        }'
+}
+
+make_directories() {
+    install -d -m 0750 -o root -g "$gid" "$etc"
+    # Sticky, as /run/INSTANCE: the service adds its own entries, root's cannot be swapped.
+    install -d -m 1770 -o root -g "$gid" "$state"
+    install -d -m 0755 -o root -g root "$state/bin"
+    install -d -m 0700 -o root -g root "$state/setup"
+    install -d -m 0750 -o root -g root "$logs"
+    install -d -m 0700 -o "$uid" -g "$gid" "$state"/{containers,workspaces,redis,log,.config,.config/containers,.cache,.local}
+    ensure_run
+}
+
+# write_file PATH: replaces a root-owned file, readable by the instance, with standard input.
+write_file() {
+    local new=$1.new
+    cat >"$new"
+    chown "root:$gid" "$new"
+    chmod 0640 "$new"
+    mv "$new" "$1"
+}
+
+write_engine_files() {
+    local manager=cgroupfs
+    if user_manager; then manager=systemd; fi
+    write_file "$etc/containers.conf" <<TEXT
+# Podman's settings for the Cellblock instance $instance. Written by deploy/up at each run: change it there.
+[containers]
+http_proxy = false
+default_sysctls = []
+[engine]
+cgroup_manager = "$manager"
+events_logger = "file"
+runtime = "crun"
+volume_path = "$state/workspaces"
+stop_timeout = 2
+TEXT
+    write_file "$etc/storage.conf" <<TEXT
+# Podman's storage for the Cellblock instance $instance. Written by deploy/up at each run: change it there.
+[storage]
+driver = "overlay"
+graphroot = "$state/containers"
+runroot = "$run/containers"
+[storage.options.overlay]
+mountopt = "nodev"
+TEXT
+    # Nothing is taken from a registry unless an administrator says so here or by up --base.
+    [[ -e $etc/policy.json ]] || write_file "$etc/policy.json" <<'TEXT'
+{
+  "default": [{"type": "reject"}],
+  "transports": {
+    "containers-storage": {"": [{"type": "insecureAcceptAnything"}]},
+    "docker-archive": {"": [{"type": "insecureAcceptAnything"}]},
+    "oci-archive": {"": [{"type": "insecureAcceptAnything"}]},
+    "oci": {"": [{"type": "insecureAcceptAnything"}]},
+    "dir": {"": [{"type": "insecureAcceptAnything"}]},
+    "tarball": {"": [{"type": "insecureAcceptAnything"}]}
+  }
+}
+TEXT
+    ln -sfn "$etc/policy.json" "$state/.config/containers/policy.json"
+}
