@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -28,6 +29,9 @@ type JWTConfig struct {
 	// AdminValue or a list with it. Without them only user records make administrators.
 	AdminClaim, AdminValue string
 }
+
+// jwtForm is the text of a signed token. The decoder would pass over line breaks; one token has one text here.
+var jwtForm = regexp.MustCompile(`^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$`)
 
 var (
 	errHeader   = errors.New("header is not acceptable")
@@ -80,6 +84,9 @@ func newJWTVerifier(cfg JWTConfig, now func() time.Time) (*jwtVerifier, error) {
 
 // verify checks all of a token and returns its claims. Its errors never quote the token.
 func (v *jwtVerifier) verify(raw string) (*claims, error) {
+	if !jwtForm.MatchString(raw) {
+		return nil, jwt.ErrTokenMalformed
+	}
 	var c claims
 	if _, err := v.parser.ParseWithClaims(raw, &c, v.key); err != nil {
 		for _, r := range reasons {

@@ -47,7 +47,7 @@ if not s[1] or not s[2] or not s[3] or not s[4] then
 	return false
 end
 local left = (tonumber(s[4]) or 0) - tonumber(ARGV[2])
-if left <= 0 or (s[2] ~= '' and redis.call('EXISTS', ARGV[1] .. s[2]) == 0) then
+if not (left > 0) or (s[2] ~= '' and redis.call('EXISTS', ARGV[1] .. s[2]) == 0) then
 	redis.call('DEL', KEYS[1])
 	return false
 end
