@@ -109,12 +109,21 @@ func (c *change) mend(ctx context.Context) error {
 		return c.end(ctx, ending{reason: "The kernel's container is gone."})
 	case !i.KernelRunning:
 		return c.mendKernel(ctx, i)
-	case c.rec.Phase != PhaseRunning: // whoever was at it has gone
-		return c.resume(ctx, 0)
+	case c.rec.Phase != PhaseRunning:
+		return c.takeOver(ctx)
 	case !i.BridgeRunning:
 		return c.mendBridge(ctx, i)
 	}
 	return nil
+}
+
+// takeOver brings to its end a start or restart whose gateway has gone.
+func (c *change) takeOver(ctx context.Context) error {
+	st, ok := c.status(ctx)
+	if ok && st.State == Restarting { // requests are held already for a process that may never have been started
+		return c.restart(ctx)
+	}
+	return c.resume(ctx, 0)
 }
 
 // mendKernel deals with a kernel process that has ended: for good when a client had asked it to, otherwise it is

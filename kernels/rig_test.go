@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -31,16 +32,23 @@ type rig struct {
 	ctx   context.Context
 	world *kernelstest.World
 	redis *redistest.Instance
+	dir   string // of the Redis
 	store *redisstore.Store
 }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	t.Cleanup(cancel)
-	redis := redistest.Start(t)
-	r := &rig{t: t, ctx: ctx, world: kernelstest.NewWorld(specs...), redis: redis}
-	r.store = redisstore.New(redisstore.Config{Client: redis.Client, DefaultQuota: kernels.Quota{MaxKernels: 20}})
+	dir, err := os.MkdirTemp("", "rig") // not t.TempDir: a socket's path must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	redis := redistest.StartIn(t, dir)
+	r := &rig{t: t, ctx: ctx, world: kernelstest.NewWorld(specs...), redis: redis, dir: dir}
+	r.store = redisstore.New(redisstore.Config{Client: redis.Client, DefaultQuota: kernels.Quota{MaxKernels: 100}})
 	t.Cleanup(func() {
 		for _, c := range r.world.Clashes() {
 			t.Errorf("two calls for one kernel at once: %s", c)
@@ -212,5 +220,16 @@ func wantKind(t *testing.T, err, kind error) {
 	t.Helper()
 	if !errors.Is(err, kind) {
 		t.Errorf("got error %v, want %v", err, kind)
+	}
+}
+
+// failing is a hook that tells of each call and has it fail.
+func failing(called chan<- string) kernelstest.Hook {
+	return func(_ context.Context, handle string) error {
+		select {
+		case called <- handle:
+		default:
+		}
+		return errors.New("does not answer")
 	}
 }

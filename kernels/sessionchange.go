@@ -63,8 +63,8 @@ func (m *Manager) change(ctx context.Context, before SessionModel, p SessionPatc
 		}
 		after.KernelID = after.Kernel.ID
 	}
-	if err := m.cfg.Sessions.PutSession(ctx, after.Session); err != nil {
-		return SessionModel{}, errors.Join(fmt.Errorf("store session: %w", err), m.undo(ctx, after.Kernel, started))
+	if err := m.put(ctx, after.Session); err != nil {
+		return SessionModel{}, errors.Join(err, m.undo(ctx, after.Kernel, started))
 	}
 	return after, nil
 }

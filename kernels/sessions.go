@@ -72,10 +72,22 @@ func (m *Manager) open(ctx context.Context, s Session, wanted StartRequest) (Ses
 		return SessionModel{}, err
 	}
 	s.KernelID = k.ID
-	if err := m.cfg.Sessions.PutSession(ctx, s); err != nil {
-		return SessionModel{}, errors.Join(fmt.Errorf("store session: %w", err), m.undo(ctx, k, started))
+	if err := m.put(ctx, s); err != nil {
+		return SessionModel{}, errors.Join(err, m.undo(ctx, k, started))
 	}
 	return SessionModel{Session: s, Kernel: k}, nil
+}
+
+// put stores a session.
+func (m *Manager) put(ctx context.Context, s Session) error {
+	err := m.cfg.Sessions.PutSession(ctx, s)
+	if errors.Is(err, ErrNotFound) {
+		return refuse(ErrDead, "The kernel ended before its session was there.")
+	}
+	if err != nil {
+		return fmt.Errorf("store session: %w", err)
+	}
+	return nil
 }
 
 // kernelFor finds the kernel that a session is to have, or starts it.

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	lookInterval = 3 * time.Second        // between two looks at the processes of a kernel that does not answer
-	readyRetry   = 100 * time.Millisecond // after a bridge or engine that did not answer
+	lookInterval = 3 * time.Second       // between two looks at the processes of a kernel that does not answer
+	readyRetry   = 25 * time.Millisecond // after a bridge that is not there yet
 )
 
 var (
