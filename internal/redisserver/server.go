@@ -146,6 +146,9 @@ func (s *Server) serve(ctx context.Context, bin string) error {
 	}
 	p, err := s.start(bin)
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil // nothing runs that would have to be stopped
+		}
 		return err
 	}
 	s.cfg.Log.Info("redis-server started", "socket", s.cfg.Socket, "pid", p.cmd.Process.Pid)
