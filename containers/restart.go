@@ -2,10 +2,13 @@ package containers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
+	"github.com/containers/podman/v4/libpod/define"
 	"github.com/containers/podman/v4/pkg/bindings/containers"
+	"github.com/containers/podman/v4/pkg/errorhandling"
 
 	"cellblock.io/cellblock/kernels"
 )
@@ -49,7 +52,7 @@ func (e *Engine) Interrupt(ctx context.Context, handle string) error {
 	call, cancel := e.conn.within(ctx, quickCall)
 	defer cancel()
 	err := containers.Kill(call, e.cfg.name(roleKernel, handle), new(containers.KillOptions).WithSignal("SIGINT"))
-	if answered(err, http.StatusConflict) {
+	if notRunning(err) {
 		return fmt.Errorf("interrupt the kernel: %w: %w", kernels.ErrUnavailable, err)
 	}
 	return notFound(failure(ctx, "interrupt the kernel", err))
@@ -60,6 +63,14 @@ func (e *Engine) kill(ctx context.Context, name string) error {
 	call, cancel := e.conn.within(ctx, changeCall)
 	defer cancel()
 	return failure(ctx, "kill "+name, containers.Stop(call, name, new(containers.StopOptions).WithTimeout(0)))
+}
+
+// notRunning reports whether err is the engine's answer that a container has no process. Podman 4.3 gives it the status
+// of an internal error.
+func notRunning(err error) bool {
+	var answer *errorhandling.ErrorModel
+	return errors.As(err, &answer) &&
+		(answer.Code() == http.StatusConflict || answer.Because == define.ErrCtrStateInvalid.Error())
 }
 
 // notFound adds kernels.ErrNotFound to the engine's "no such container".

@@ -110,8 +110,6 @@ func (b builder) bridge(l kernels.Launch) *specgen.SpecGenerator {
 	}
 	s.ShmSize = new(int64(bridgeShm))
 	s.Mounts = append(s.Mounts, bind(runDir(b.cfg.RunDir, l.Record.Handle).gate(), gateDir, "rw"))
-	// The bridge writes to no file. Without this, a conquered one could fill the file system of the run directory.
-	s.Rlimits = append(s.Rlimits, rlimit("fsize", 0))
 	b.limit(s, Limits{CPUs: 1, Memory: bridgeMemory, PIDs: bridgePIDs})
 	return s
 }
