@@ -53,7 +53,12 @@ instance_env() {
 
 # in_instance COMMAND...: by way of enter, in the scripts that hold the instance's lock: what a command leaves running
 # must not go on holding it.
-in_instance() { "$here/enter" --instance "$instance" -- "$@" {lock_fd}<&-; }
+in_instance() {
+    (
+        exec {lock_fd}<&-
+        exec "$here/enter" --instance "$instance" -- "$@"
+    )
+}
 
 # lock_instance: one up or down at a time.
 lock_instance() {
@@ -65,7 +70,8 @@ lock_instance() {
 # ensure_run: makes /run/INSTANCE and its namespace when they are missing, as after a start of the machine.
 #
 # /run and /var/lib/INSTANCE belong to root with the sticky bit: the service may make its own entries there but
-# cannot swap what root has put there for a symbolic link.
+# cannot swap what root has put there for a symbolic link. Everybody may pass, for Podman insists on it; what lies below
+# is closed to others.
 ensure_run() {
     local boot now fd
     now=$(</proc/sys/kernel/random/boot_id)
@@ -76,10 +82,10 @@ ensure_run() {
     flock "$fd"
     # Where /run is no tmpfs, what lies there from before the last start is stale: nothing of it can be running.
     if [[ -n $boot && $boot != "$now" ]]; then rm -rf --one-file-system "$run"; fi
-    install -d -m 1770 -o root -g "$gid" "$run"
+    install -d -m 1771 -o root -g "$gid" "$run"
     echo "$now" >"$run/boot"
     install -d -m 0700 -o root -g root "$ns"
-    install -d -m 0700 -o "$uid" -g "$gid" "$run/kernels" "$run/containers" "$run/xdg"
+    install -d -m 0700 -o "$uid" -g "$gid" "$run/kernels" "$run/xdg"
     make_cgroup_and_namespace
     exec {fd}<&-
 }

@@ -76,16 +76,17 @@ pip_configured() { sed -n "s/^[[:space:]]*$1[[:space:]]*=[[:space:]]*//p" /etc/p
 
 # label_kernel BASE CONTEXT: a kernelspec is read from an image's labels alone, so its logos go there too.
 label_kernel() {
-    local file size labels=(
+    local file size files labels=(
         --label "io.cellblock.kernelspec.name=python3"
         --label "io.cellblock.kernelspec=$KERNELSPEC"
         --label "io.cellblock.inputs=$(kernel_inputs "$1")"
     )
     local show=(run --rm --network=none "$KERNEL_IMAGE")
+    files=$(podman_do "${show[@]}" find /usr/share/cellblock/kernelspec -type f -printf '%s %p\n')
     while read -r size file; do
         ((size <= RESOURCE_LIMIT)) || continue
         labels+=(--label "io.cellblock.kernelspec.resource.${file##*/}=$(podman_do "${show[@]}" base64 -w0 "$file")")
-    done < <(podman_do "${show[@]}" find /usr/share/cellblock/kernelspec -type f -printf '%s %p\n')
+    done <<<"$files"
     echo "FROM $KERNEL_IMAGE" >"$2/Containerfile"
     podman_do build --layers=false --network=none --pull=never "${labels[@]}" --tag "$KERNEL_IMAGE" "$2"
 }

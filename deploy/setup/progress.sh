@@ -18,13 +18,13 @@ note() { printf '      %s\n' "$*"; }
 long_step() {
     local log=$logs/$1.log began=$SECONDS status=0
     shift
-    # A process group of its own, so that ^C can end all of it; see stop_step.
+    # Process groups of their own, so that all of them can be ended; see stop_step.
     set -m
     ("$@") </dev/null >"$log" 2>&1 &
     step_job=$!
-    set +m
-    show_progress "$log" "$began" &
+    show_progress "$log" "$began" </dev/null &
     step_shower=$!
+    set +m
     wait "$step_job" || status=$?
     step_job=
     stop_step
@@ -41,7 +41,7 @@ show_progress() {
     local pause=15 last
     [[ ! -t 1 ]] || pause=1
     while sleep "$pause"; do
-        last=$(tail -c 400 "$1" | tr '\r' '\n' | tr -cd '[:print:]\n' | sed '/^ *$/d' | tail -n 1)
+        last=$(tail -c 4000 "$1" | tr '\r' '\n' | tr -cd '[:print:]\n' | sed '/^ *$/d' | tail -n 1)
         if [[ -t 1 ]]; then
             printf '\r\033[K      %d s  %s' $((SECONDS - $2)) "${last:0:$((${COLUMNS:-80} - 20))}"
         else
@@ -53,6 +53,6 @@ show_progress() {
 # stop_step: ends the step's command, if one runs, and the showing.
 stop_step() {
     [[ -z $step_job ]] || kill -- "-$step_job" 2>/dev/null || true
-    [[ -z $step_shower ]] || { kill "$step_shower" && wait "$step_shower"; } 2>/dev/null || true
+    [[ -z $step_shower ]] || { kill -- "-$step_shower" && wait "$step_shower"; } 2>/dev/null || true
     step_shower=
 }

@@ -19,11 +19,10 @@ prepare_service() {
     have_systemd || return 0
     # %b is the machine's start, by which enter knows that these directories are fresh.
     cat >"/etc/tmpfiles.d/$instance.conf" <<TEXT
-d $run 1770 root $instance
+d $run 1771 root $instance
 f+ $run/boot 0644 root root - %b
 d $ns 0700 root root
 d $run/kernels 0700 $instance $instance
-d $run/containers 0700 $instance $instance
 d $run/xdg 0700 $instance $instance
 TEXT
     user_manager || return 0
@@ -96,7 +95,7 @@ start_gateway() {
         systemctl restart "$instance.service"
     else
         stop_gateway
-        setsid --fork "$state/bin/enter" --instance "$instance" -- "$state/bin/supervise" "$instance" </dev/null >/dev/null 2>&1 {lock_fd}<&-
+        in_instance setsid --fork "$state/bin/supervise" "$instance" </dev/null >/dev/null 2>&1
     fi
 }
 

@@ -48,7 +48,7 @@ free_range() {
 make_directories() {
     install -d -m 0750 -o root -g "$gid" "$etc"
     # Sticky, as /run/INSTANCE: the service adds its own entries, root's cannot be swapped.
-    install -d -m 1770 -o root -g "$gid" "$state"
+    install -d -m 1771 -o root -g "$gid" "$state"
     install -d -m 0755 -o root -g root "$state/bin"
     install -d -m 0700 -o root -g root "$state/setup"
     install -d -m 0750 -o root -g root "$logs"
@@ -66,7 +66,8 @@ write_file() {
 }
 
 write_engine_files() {
-    local manager=cgroupfs
+    local manager=cgroupfs xdg
+    xdg=$(runtime_dir)
     if user_manager; then manager=systemd; fi
     write_file "$etc/containers.conf" <<TEXT
 # Podman's settings for the Cellblock instance $instance. Written by deploy/up at each run: change it there.
@@ -85,7 +86,9 @@ TEXT
 [storage]
 driver = "overlay"
 graphroot = "$state/containers"
-runroot = "$run/containers"
+# Podman 4 looks at this one when it has no root.
+rootless_storage_path = "$state/containers"
+runroot = "$xdg/containers"
 [storage.options.overlay]
 mountopt = "nodev"
 TEXT
