@@ -1,0 +1,167 @@
+package bridge_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-zeromq/zmq4"
+	"github.com/go-zeromq/zmq4/security/null"
+	"github.com/google/uuid"
+	"github.com/gorilla/websocket"
+
+	"cellblock.io/cellblock/kernels/bridge"
+	"cellblock.io/cellblock/kernels/kernelstest"
+	"cellblock.io/cellblock/kernels/wire"
+)
+
+// BenchmarkRoundTrip asks the fake kernel for kernel_info, in turns directly over ZeroMQ and through a bridge over
+// WebSocket, and reports the medians and their ratio. A second fake kernel serves the direct side, as each serves one
+// client.
+func BenchmarkRoundTrip(b *testing.B) {
+	direct := directClient(b)
+	ws := bridgedClient(b)
+	var plain, bridged []time.Duration
+	for b.Loop() {
+		start := time.Now()
+		direct()
+		middle := time.Now()
+		ws()
+		plain = append(plain, middle.Sub(start))
+		bridged = append(bridged, time.Since(middle))
+	}
+	d, w := median(plain), median(bridged)
+	b.ReportMetric(float64(d.Microseconds()), "µs-direct")
+	b.ReportMetric(float64(w.Microseconds()), "µs-bridge")
+	b.ReportMetric(float64(w)/float64(d), "bridge/direct")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkOutput sends streams of 100-byte outputs from a kernel through a bridge to one client and reports messages
+// per second.
+func BenchmarkOutput(b *testing.B) {
+	for name, protocols := range map[string][]string{"v1": {wire.SubprotocolV1}, "json": nil} {
+		b.Run(name, func(b *testing.B) {
+			kernel, ws := bridgedSocket(b, protocols)
+			text := strings.Repeat("x", 100)
+			frames := kernel.Frames(kernel.Message(wire.IOPub, "stream", []byte("{}"), map[string]string{"name": "stdout", "text": text}))
+			const burst = 2000
+			messages := 0
+			start := time.Now()
+			for b.Loop() {
+				go func() {
+					for range burst {
+						kernel.Send(wire.IOPub, frames)
+					}
+				}()
+				for range burst {
+					if _, _, err := ws.ReadMessage(); err != nil {
+						b.Fatal(err)
+					}
+				}
+				messages += burst
+			}
+			b.ReportMetric(float64(messages)/time.Since(start).Seconds(), "messages/s")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+func median(all []time.Duration) time.Duration {
+	slices.Sort(all)
+	return all[len(all)/2]
+}
+
+// directClient returns a call that asks a kernel over one ZeroMQ connection and waits for the reply.
+func directClient(b *testing.B) func() {
+	k := kernelstest.NewFakeKernel(b)
+	k.OnRequest = func(k *kernelstest.FakeKernel, m wire.Message, _ wire.Header) bool {
+		k.Reply(m.Channel, "kernel_info_reply", m.Header, map[string]string{"status": "ok"})
+		return true
+	}
+	k.Start()
+	raw := dialUnix(b, filepath.Join(k.Dir(), "k-1"))
+	conn, err := zmq4.Open(raw, null.Security(), zmq4.Dealer, zmq4.SocketIdentity("d"), false, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { conn.Close() })
+	return func() {
+		request := k.Message(wire.Shell, "kernel_info_request", []byte("{}"), struct{}{})
+		if err := conn.SendMsg(zmq4.NewMsgFrom(k.Frames(request)...)); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := conn.RecvMsg(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// dialUnix connects as soon as somebody listens.
+func dialUnix(b *testing.B, path string) net.Conn {
+	for deadline := time.Now().Add(patience); ; {
+		c, err := net.Dial("unix", path)
+		if err == nil {
+			return c
+		}
+		if time.Now().After(deadline) {
+			b.Fatal(err)
+		}
+		<-time.After(time.Millisecond)
+	}
+}
+
+// bridgedClient returns the same call through a bridge.
+func bridgedClient(b *testing.B) func() {
+	_, ws := bridgedSocket(b, []string{wire.SubprotocolV1})
+	return func() {
+		id := uuid.NewString()
+		m := wire.Message{Channel: wire.Shell, Parent: []byte("{}"), Metadata: []byte("{}"), Content: []byte("{}"),
+			Header: fmt.Appendf(nil, `{"msg_id":%q,"msg_type":"kernel_info_request","session":"s","version":"5.3"}`, id)}
+		if err := ws.WriteMessage(websocket.BinaryMessage, wire.AppendV1(nil, &m)); err != nil {
+			b.Fatal(err)
+		}
+		for {
+			_, frame, err := ws.ReadMessage()
+			if err != nil {
+				b.Fatal(err)
+			}
+			if strings.Contains(string(frame), "kernel_info_reply") {
+				return
+			}
+		}
+	}
+}
+
+// bridgedSocket starts a kernel with a bridge and connects to it.
+func bridgedSocket(b *testing.B, protocols []string) (*kernelstest.FakeKernel, *websocket.Conn) {
+	k := kernelstest.NewFakeKernel(b)
+	socket := filepath.Join(k.Dir(), "b")
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		done <- bridge.Run(ctx, bridge.Config{ConnectionFile: k.ConnectionFile(), Listen: "unix:" + socket,
+			Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	}()
+	b.Cleanup(func() { cancel(); <-done })
+	raw := dialUnix(b, socket)
+	d := websocket.Dialer{Subprotocols: protocols, NetDial: func(string, string) (net.Conn, error) { return raw, nil }}
+	ws, _, err := d.Dial("ws://bridge/api/kernels/a-b-c-d-e/channels?session_id=b", http.Header{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { ws.Close() })
+	k.Start()
+	if _, _, err := ws.ReadMessage(); err != nil { // the idle that says that the kernel is up
+		b.Fatal(err)
+	}
+	return k, ws
+}
