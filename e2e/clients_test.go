@@ -3,12 +3,14 @@
 package e2e_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -31,26 +33,67 @@ func TestClients(t *testing.T) {
 	}
 }
 
-// script runs one client's script from clients/ and returns the JSON object that it printed.
+// script runs one client's script from clients/ to its end and returns the JSON object that it printed last.
 func (g *gateway) script(t *testing.T, p person, name string) map[string]any {
 	t.Helper()
+	return g.startScript(t, p, name).finish(t)
+}
+
+// script is a client's script that runs.
+type script struct {
+	name      string
+	cmd       *exec.Cmd
+	lines     *bufio.Scanner // of its standard output
+	last      string
+	complaint strings.Builder
+}
+
+// startScript starts one client's script for a person. It ends with the test at the latest.
+func (g *gateway) startScript(t *testing.T, p person, name string) *script {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), scriptTime)
-	defer cancel()
+	t.Cleanup(cancel)
 	program := filepath.Join(g.cache, "clients/bin/python")
 	if !strings.HasSuffix(name, ".py") {
 		program = "node"
 	}
-	cmd := exec.CommandContext(ctx, program, filepath.Join("clients", name))
-	cmd.Env = append(os.Environ(), "CELLBLOCK_URL="+p.url, "CELLBLOCK_TOKEN="+p.token, "E2E_CACHE="+g.cache,
+	s := &script{name: name, cmd: exec.CommandContext(ctx, program, filepath.Join("clients", name))}
+	s.cmd.Env = append(os.Environ(), "CELLBLOCK_URL="+p.url, "CELLBLOCK_TOKEN="+p.token, "E2E_CACHE="+g.cache,
 		"E2E_ARTEFACTS="+g.artefacts, "NODE_PATH="+filepath.Join(g.cache, "node_modules"))
-	out, err := output(cmd)
+	s.cmd.Stderr = &s.complaint
+	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(syscall.SIGTERM) }
+	s.cmd.WaitDelay = 10 * time.Second
+	pipe, err := s.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := strings.Split(strings.TrimSpace(out), "\n")
+	s.lines = bufio.NewScanner(pipe)
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// line waits for the next line that the script prints; false when it has ended.
+func (s *script) line() bool {
+	if !s.lines.Scan() {
+		return false
+	}
+	s.last = s.lines.Text()
+	return true
+}
+
+// finish waits for the script's end and returns the JSON object in its last line.
+func (s *script) finish(t *testing.T) map[string]any {
+	t.Helper()
+	for s.line() {
+	}
+	if err := s.cmd.Wait(); err != nil {
+		t.Fatalf("%s: %v\n%s", s.name, err, s.complaint.String())
+	}
 	var result map[string]any
-	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &result); err != nil {
-		t.Fatalf("%s: %v: %s", name, err, out)
+	if err := json.Unmarshal([]byte(s.last), &result); err != nil {
+		t.Fatalf("%s printed %q: %v", s.name, s.last, err)
 	}
 	return result
 }

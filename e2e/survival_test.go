@@ -73,13 +73,18 @@ func TestSurvival(t *testing.T) {
 	t.Run("socket cut", func(t *testing.T) { survivesCuts(t, alice) })
 }
 
-// survives runs a counting cell of 20 s, ends the gateway in its midst, starts it again, and comes back.
+// survives runs a counting cell of 20 s, ends the gateway in its midst, starts it again, and comes back. A real
+// jupyter_server in gateway mode does the same beside it, with a kernel of its own.
 func survives(t *testing.T, g *gateway, p person, endGateway func(*channels, *cell)) {
+	lab := g.startScript(t, p, "server_counts.py")
+	if !lab.line() {
+		lab.finish(t)
+	}
 	id, session := p.newKernel(t), randomHex(t, 16)
 	c := p.connect(t, id, session)
 	c.execute(t, "kept = 42")
 	one := c.start(t, counting(1000))
-	c.follow(t, one, countTime, one.has(250))
+	c.follow(t, one, countTime, one.has(100))
 	endGateway(c, one)
 	g.start(t)
 
@@ -92,6 +97,7 @@ func survives(t *testing.T, g *gateway, p person, endGateway func(*channels, *ce
 	if got := p.call(t, "GET", "/api/kernels", ""); got.status != http.StatusOK || !strings.Contains(got.body, id) {
 		t.Errorf("GET /api/kernels after the restart: %d %s", got.status, got.body)
 	}
+	t.Log("jupyter_server: ", lab.finish(t))
 }
 
 // survivesCuts cuts a client's connection in three ways. A second client, whose connection stays whole, tells how far

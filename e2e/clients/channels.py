@@ -49,20 +49,26 @@ class Channels:
 
     def receive(self, deadline):
         """The next message; TimeoutError when none comes before the deadline (of time.monotonic)."""
-        self.socket.settimeout(max(deadline - time.monotonic(), 0.001))
-        try:
-            return json.loads(self.socket.recv())
-        except websocket.WebSocketTimeoutException:
-            raise TimeoutError("no message in time") from None
+        while (left := deadline - time.monotonic()) > 0:
+            self.socket.settimeout(left)
+            try:
+                opcode, frame = self.socket.recv_data_frame(control_frame=True)  # returns for pings too, having answered them
+            except websocket.WebSocketTimeoutException:
+                break
+            if opcode == websocket.ABNF.OPCODE_CLOSE:
+                raise ConnectionError(f"the WebSocket was closed: {frame.data!r}")
+            if opcode in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
+                return json.loads(frame.data)
+        raise TimeoutError("no message in time")
 
     def start(self, code, stdin=False):
         """Sends a cell and returns its message id; `finish` collects what it gives."""
         content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": stdin, "stop_on_error": True}
         return self.send("shell", "execute_request", content)
 
-    def finish(self, cell, seconds=60, answer=None, until=None):
-        """Reads until the cell has its reply and its idle, or `until(message)` is true. `answer` goes to each input_request."""
-        result, deadline = Result(), time.monotonic() + seconds
+    def finish(self, cell, seconds=60, answer=None, until=None, result=None):
+        """Reads until the cell has its reply and its idle, or `until(result)` is true; goes on with an earlier result. `answer` goes to each input_request."""
+        result, deadline = result or Result(), time.monotonic() + seconds
         while not (result.reply and result.idle):
             try:
                 message = self.receive(deadline)
@@ -77,7 +83,7 @@ class Channels:
             elif message["channel"] == "iopub":
                 result.outputs.append(message)
                 result.idle |= message["content"].get("execution_state") == "idle"
-            if until and until(message):
+            if until and until(result):
                 break
         return result
 

@@ -35,7 +35,7 @@ def cells(channels):
 def interrupt(server, kernel, channels):
     """Returns the seconds from the interrupt to the end of the sleeping cell."""
     cell = channels.start("import time\nprint('asleep', flush=True)\ntime.sleep(60)")
-    channels.finish(cell, until=lambda m: m["msg_type"] == "stream")
+    channels.finish(cell, until=lambda so_far: so_far.text == "asleep\n")
     began = time.monotonic()
     call(server, "POST", f"/api/kernels/{kernel}/interrupt", 204)
     result = channels.finish(cell, seconds=10)
