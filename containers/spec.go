@@ -104,7 +104,6 @@ func (b builder) bridge(l kernels.Launch) *specgen.SpecGenerator {
 	s.Entrypoint = []string{"/cellblock", "bridge"}
 	s.Command = []string{
 		"--connection-file", confDir + "/" + connectionFile,
-		"--sock-dir", sockDir,
 		"--listen", "unix:" + gateDir + "/" + bridgeSocket,
 		"--kernel-id", l.Record.ID,
 	}
