@@ -91,6 +91,7 @@ type Cull struct {
 // Auth says how people prove who they are.
 type Auth struct {
 	SessionTTL time.Duration `yaml:"session_ttl"`
+	SessionMax time.Duration `yaml:"session_max"`
 	JWT        JWT           `yaml:"jwt"`
 }
 
@@ -101,6 +102,9 @@ type JWT struct {
 	Issuer    string        `yaml:"issuer"`
 	Audience  string        `yaml:"audience"`
 	Leeway    time.Duration `yaml:"leeway"`
+	// Who has AdminValue in the claim AdminClaim is an administrator. Both are set or none.
+	AdminClaim string `yaml:"admin_claim"`
+	AdminValue string `yaml:"admin_value"`
 }
 
 // The values of Limits.Unenforceable.
@@ -129,6 +133,6 @@ func Default() Config {
 		Limits: Limits{Memory: 1 << 30, CPUs: 1, PIDs: 256, Unenforceable: Refuse},
 		Quota:  Quota{MaxKernels: 5},
 		Cull:   Cull{IdleTimeout: 12 * time.Hour, Interval: time.Minute, Connected: true},
-		Auth:   Auth{SessionTTL: 7 * 24 * time.Hour, JWT: JWT{Leeway: 30 * time.Second}},
+		Auth:   Auth{SessionTTL: 7 * 24 * time.Hour, SessionMax: 30 * 24 * time.Hour, JWT: JWT{Leeway: 30 * time.Second}},
 	}
 }

@@ -75,8 +75,8 @@ func (c Config) validatePlaces(p *problems) {
 		"%q is not a name: write a small letter, then small letters, digits and -, 24 at most", c.Instance)
 	p.want(filepath.IsAbs(c.StateDir), "state_dir", "%q is not an absolute path: write for example /var/lib/cellblock", c.StateDir)
 	p.want(filepath.IsAbs(c.RunDir), "run_dir", "%q is not an absolute path: write for example /run/cellblock", c.RunDir)
-	// A Unix socket's path has at most 107 characters, and kernels/<32>/gate/bridge.sock lies below it.
-	p.want(len(c.RunDir) <= 40, "run_dir", "%q is longer than 40 characters: sockets below it could not be opened", c.RunDir)
+	// A Unix socket's path has at most 107 bytes, and some lie in it.
+	p.want(len(c.RunDir) <= 90, "run_dir", "%q is longer than 90 bytes: sockets below it could not be opened", c.RunDir)
 	if c.Redis.URL == "" {
 		p.want(c.Redis.Command != "", "redis.command", "name the redis-server program, or set redis.url to a Redis that runs")
 	} else {
@@ -113,9 +113,11 @@ func (c Config) validateKernels(p *problems) {
 
 func (c Config) validateAuth(p *problems) {
 	p.want(c.Auth.SessionTTL >= time.Minute, "auth.session_ttl", "write 1m or more")
+	p.want(c.Auth.SessionMax >= c.Auth.SessionTTL, "auth.session_max", "write auth.session_ttl or more")
 	j := c.Auth.JWT
 	p.want(slices.Contains(jwtMethods, j.Algorithm), "auth.jwt.algorithm", "%q is not one of HS256, RS256, ES256, EdDSA", j.Algorithm)
 	p.want(j.Leeway >= 0 && j.Leeway <= 5*time.Minute, "auth.jwt.leeway", "write a time from 0s to 5m")
+	p.want((j.AdminClaim == "") == (j.AdminValue == ""), "auth.jwt.admin_claim", "set both admin_claim and admin_value, or neither")
 	if j.Algorithm == "" {
 		p.want(j.KeyFile == "", "auth.jwt.algorithm", "say which algorithm the key in auth.jwt.key_file is for")
 		return

@@ -3,6 +3,7 @@ package config_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"cellblock.io/cellblock/internal/config"
 )
@@ -32,7 +33,7 @@ func TestValidate(t *testing.T) {
 		{"instance", func(c *config.Config) { c.Instance = "My Cells" }, "instance:"},
 		{"relative state", func(c *config.Config) { c.StateDir = "state" }, "state_dir:"},
 		{"relative run", func(c *config.Config) { c.RunDir = "run" }, "run_dir:"},
-		{"long run", func(c *config.Config) { c.RunDir = "/" + strings.Repeat("x", 40) }, "run_dir:"},
+		{"long run", func(c *config.Config) { c.RunDir = "/" + strings.Repeat("x", 90) }, "run_dir:"},
 		{"redis", func(c *config.Config) { c.Redis.URL = "redis://h:6379/1" }, ""},
 		{"redis by http", func(c *config.Config) { c.Redis.URL = "http://h" }, "redis.url:"},
 		{"no redis program", func(c *config.Config) { c.Redis.Command = "" }, "redis.command:"},
@@ -57,6 +58,7 @@ func TestValidate(t *testing.T) {
 		{"cull", func(c *config.Config) { c.Cull.IdleTimeout = -1 }, "cull.idle_timeout:"},
 		{"cull interval", func(c *config.Config) { c.Cull.Interval = 0 }, "cull.interval:"},
 		{"session", func(c *config.Config) { c.Auth.SessionTTL = 0 }, "auth.session_ttl:"},
+		{"session without end", func(c *config.Config) { c.Auth.SessionMax = time.Hour }, "auth.session_max:"},
 		{"jwt none", func(c *config.Config) { c.Auth.JWT.Algorithm = "none" }, "auth.jwt.algorithm:"},
 		{"jwt key alone", func(c *config.Config) { c.Auth.JWT.KeyFile = "/k" }, "auth.jwt.algorithm:"},
 		{"jwt without issuer", func(c *config.Config) {
@@ -65,6 +67,7 @@ func TestValidate(t *testing.T) {
 		{"jwt", func(c *config.Config) {
 			c.Auth.JWT = config.JWT{Algorithm: "ES256", KeyFile: "/k", Issuer: "i", Audience: "a"}
 		}, ""},
+		{"jwt claim alone", func(c *config.Config) { c.Auth.JWT.AdminClaim = "groups" }, "auth.jwt.admin_claim:"},
 		{"jwt leeway", func(c *config.Config) { c.Auth.JWT.Leeway = -1 }, "auth.jwt.leeway:"},
 	}
 	for _, tt := range tests {

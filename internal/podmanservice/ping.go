@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 )
 
@@ -15,48 +16,78 @@ const (
 	maxPing     = 4096            // bytes of an answer that are read
 )
 
-// ping asks whether somebody answers.
-func ping(ctx context.Context, socket string) error {
-	conn, err := attach(ctx, socket)
+// Ping asks whether somebody answers on the socket.
+func (s *Service) Ping(ctx context.Context) error {
+	conn, err := attach(ctx, s.cfg.Socket)
 	if err != nil {
 		return err
 	}
 	return conn.Close()
 }
 
+// HasImage asks whether Podman has an image of that name.
+func (s *Service) HasImage(ctx context.Context, name string) (bool, error) {
+	conn, stop, err := open(ctx, s.cfg.Socket)
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close()
+	defer stop()
+	status, err := get(conn, "/v4.0.0/libpod/images/"+url.PathEscape(name)+"/exists")
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("look for image %s: %w", name, err)
+	case status == http.StatusNotFound:
+		return false, nil
+	case status != http.StatusNoContent:
+		return false, fmt.Errorf("look for image %s: podman answered %d", name, status)
+	}
+	return true, nil
+}
+
 // attach returns a connection on which Podman has answered once and will say nothing unasked.
 func attach(ctx context.Context, socket string) (*net.UnixConn, error) {
-	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
-	defer cancel()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", socket)
+	conn, stop, err := open(ctx, socket)
 	if err != nil {
-		return nil, fmt.Errorf("dial podman: %w", err)
+		return nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	err = exchange(conn)
+	status, err := get(conn, "/_ping")
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("it answered %d", status)
+	}
 	if !stop() && err == nil {
-		err = ctx.Err()
+		err = context.DeadlineExceeded
 	}
 	if err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("ping podman: %w", err)
 	}
-	return conn.(*net.UnixConn), nil
+	return conn, nil
 }
 
-func exchange(conn net.Conn) error {
-	if _, err := io.WriteString(conn, "GET /_ping HTTP/1.1\r\nHost: podman\r\n\r\n"); err != nil {
-		return err
+// open connects. Until stop is called, which reports whether it came in time, what is done on the connection ends with
+// ctx and after pingTimeout.
+func open(ctx context.Context, socket string) (conn *net.UnixConn, stop func() bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	c, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+	if err != nil {
+		cancel()
+		return nil, nil, fmt.Errorf("dial podman: %w", err)
+	}
+	stopped := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+	return c.(*net.UnixConn), func() bool { defer cancel(); return stopped() }, nil
+}
+
+// get performs one request and returns the answer's status.
+func get(conn net.Conn, path string) (status int, err error) {
+	if _, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: podman\r\n\r\n"); err != nil {
+		return 0, err
 	}
 	reply, err := http.ReadResponse(bufio.NewReaderSize(conn, maxPing), nil)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer reply.Body.Close()
-	if reply.StatusCode != http.StatusOK {
-		return fmt.Errorf("answered %s", reply.Status)
-	}
 	_, err = io.Copy(io.Discard, io.LimitReader(reply.Body, maxPing))
-	return err
+	return reply.StatusCode, err
 }

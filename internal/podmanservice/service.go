@@ -90,7 +90,7 @@ func (s *Service) Run(ctx context.Context) error {
 // without an answer; the error then quotes what it wrote.
 func (s *Service) Ready(ctx context.Context) error {
 	for {
-		if ping(ctx, s.cfg.Socket) == nil {
+		if s.Ping(ctx) == nil {
 			s.answered()
 			return nil
 		}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cellblock.io/cellblock/kernels"
+)
+
+// stopTimeout is for all kernels that one command ends.
+const stopTimeout = 5 * time.Minute
+
+func kernelsCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "kernels",
+		Short: "See and stop running kernels",
+		Example: `  cellblock kernels list
+  cellblock kernels stop --user alice --all`,
+	}
+	return group(cmd, kernelsListCommand(a), kernelsStopCommand(a))
+}
+
+func kernelsListCommand(a *app) *cobra.Command {
+	var user string
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List kernels with their states",
+		Example: "  cellblock kernels list --user alice --json",
+		Args:    exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.inOffice(cmd.Context(), func(ctx context.Context, o *office) error { return a.listKernels(ctx, o, user) })
+		},
+	}
+	cmd.Flags().StringVar(&user, "user", "", "only the kernels of the user of that `name`")
+	cmd.Flags().BoolVar(&a.json, "json", false, "print JSON")
+	return cmd
+}
+
+// shownKernel is a kernel as commands print it.
+type shownKernel struct {
+	ID           string        `json:"id"`
+	User         kernels.Owner `json:"user"`
+	Kernelspec   string        `json:"kernelspec"`
+	State        kernels.State `json:"state"`
+	Connections  int           `json:"connections"`
+	LastActivity time.Time     `json:"last_activity"`
+	Created      time.Time     `json:"created"`
+}
+
+func (a *app) listKernels(ctx context.Context, o *office, user string) error {
+	if user != "" {
+		if _, err := owner(user); err != nil {
+			return err
+		}
+	}
+	var list []kernels.Kernel
+	err := a.withManager(ctx, o, func(m *kernels.Manager) (err error) {
+		list, err = m.List(ctx, kernels.Owner(user))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	shown := []shownKernel{}
+	var rows [][]string
+	for _, k := range list {
+		shown = append(shown, shownKernel{k.ID, k.Owner, k.Spec, k.State, k.Connections, k.LastActivity, k.Created})
+		rows = append(rows, []string{string(k.Owner), k.ID, k.Spec, string(k.State), strconv.Itoa(k.Connections), ago(k.LastActivity), ago(k.Created)})
+	}
+	if a.json {
+		return a.printJSON(shown)
+	}
+	return a.printTable([]string{"USER", "ID", "KERNELSPEC", "STATE", "CONNECTIONS", "ACTIVE", "STARTED"}, rows)
+}
+
+func kernelsStopCommand(a *app) *cobra.Command {
+	var user string
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "stop ID...",
+		Short: "End kernels for good",
+		Example: `  cellblock kernels stop 5f0c3a52-0d3c-4f53-9a2b-6f8f9c1f6d11
+  cellblock kernels stop --user alice --all`,
+		RunE: func(cmd *cobra.Command, ids []string) error {
+			if all == (len(ids) > 0) {
+				return &usageError{"name the kernels to stop, or write --all (cellblock kernels list shows ids)"}
+			}
+			return a.inOffice(cmd.Context(), func(ctx context.Context, o *office) error {
+				if user != "" {
+					if _, err := owner(user); err != nil {
+						return err
+					}
+				}
+				if all {
+					return a.stopAll(ctx, o, kernels.Owner(user))
+				}
+				return a.stopKernels(ctx, o, kernels.Owner(user), ids)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&user, "user", "", "only kernels of the user of that `name`")
+	cmd.Flags().BoolVar(&all, "all", false, "all kernels, with --user all of that user")
+	return cmd
+}
+
+// stopAll ends all kernels of one owner, or of everybody.
+func (a *app) stopAll(ctx context.Context, o *office, owner kernels.Owner) error {
+	records, err := o.store.Records(ctx, owner)
+	if err != nil || len(records) == 0 {
+		return err
+	}
+	return a.stop(ctx, o, records)
+}
+
+// stopKernels ends the kernels with these ids, which are unique among one owner's only.
+func (a *app) stopKernels(ctx context.Context, o *office, owner kernels.Owner, ids []string) error {
+	records, err := o.store.Records(ctx, owner)
+	if err != nil {
+		return err
+	}
+	var found []kernels.Record
+	for _, id := range ids {
+		before := len(found)
+		for _, r := range records {
+			if r.ID == id {
+				found = append(found, r)
+			}
+		}
+		switch len(found) - before {
+		case 0:
+			return fmt.Errorf("there is no kernel %q (cellblock kernels list)", id)
+		case 1:
+		default:
+			return fmt.Errorf("several users have a kernel %s: say whose with --user", id)
+		}
+	}
+	return a.stop(ctx, o, found)
+}
+
+// stop ends kernels as their owners could. One that has ended meanwhile is no error.
+func (a *app) stop(ctx context.Context, o *office, records []kernels.Record) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	return a.withManager(ctx, o, func(m *kernels.Manager) error {
+		var errs []error
+		for _, r := range records {
+			if err := m.Stop(ctx, r.Owner, r.ID); err != nil && !errors.Is(err, kernels.ErrNotFound) {
+				errs = append(errs, fmt.Errorf("stop kernel %s of %s: %w", r.ID, r.Owner, err))
+			}
+		}
+		return errors.Join(errs...)
+	})
+}
+
+// withManager calls fn with a Manager over the same Redis and Podman as the gateway's, as another gateway would have.
+func (a *app) withManager(ctx context.Context, o *office, fn func(*kernels.Manager) error) error {
+	if err := becomeOwner(o.cfg); err != nil {
+		return err
+	}
+	log := a.logger("text", slog.LevelWarn)
+	engine, err := connectEngine(ctx, o.cfg, false, log)
+	if err != nil {
+		return err
+	}
+	defer engine.Close()
+	m, err := newManager(o.cfg, engine, o.store, nil, log)
+	if err != nil {
+		return err
+	}
+	return fn(m)
+}

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
+
+	"cellblock.io/cellblock/containers"
+	"cellblock.io/cellblock/gateway"
+	"cellblock.io/cellblock/internal/config"
+	"cellblock.io/cellblock/internal/redisserver"
+	"cellblock.io/cellblock/kernels"
+	"cellblock.io/cellblock/web"
+)
+
+// How long a part may take to answer for the first time.
+const (
+	redisStart  = time.Minute // a private one reads its file first
+	podmanStart = time.Minute // the first start after a boot makes namespaces
+	engineStart = 30 * time.Second
+)
+
+func serveCommand(a *app) *cobra.Command {
+	var address string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the gateway",
+		Long: `Runs the gateway until SIGTERM or ^C; then clients are told to come back, and kernels go on for the next gateway.
+A second signal ends it at once. It runs as an ordinary user with subordinate ids, whose rootless Podman runs the
+kernels; deploy/up sets all of that up. Where no Redis is configured it runs a private redis-server, and where nobody
+answers on Podman's socket it runs Podman's API service.`,
+		Example: `  cellblock serve
+  cellblock serve --config ./cellblock.yaml --listen 127.0.0.1:9999
+  CELLBLOCK_LOG_FORMAT=json cellblock serve`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := a.config()
+			if err != nil {
+				return err
+			}
+			if address != "" {
+				cfg.Listen = address
+				if err := cfg.Validate(); err != nil {
+					return err
+				}
+			}
+			return a.serve(cmd.Context(), cfg)
+		},
+	}
+	cmd.Flags().StringVar(&address, "listen", "", "`address` and port (default from the configuration)")
+	return cmd
+}
+
+// serve runs all parts until ctx ends or one of them fails. The parts end one after the other, the listener first.
+func (a *app) serve(ctx context.Context, cfg config.Config) error {
+	log := a.logger(cfg.Log.Format, level(cfg.Log.Level))
+	release, err := takePlaces(cfg)
+	if err != nil {
+		return err
+	}
+	defer release()
+	ln, err := listen(cfg)
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+
+	s := &server{cfg: cfg, log: log, stack: newStack()}
+	err = s.run(ctx, ln)
+	if stopped := s.stack.stop(); err == nil {
+		err = stopped
+	}
+	s.close()
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil // asked to end while it was starting
+	}
+	return err
+}
+
+// server is what serve wires together.
+type server struct {
+	cfg   config.Config
+	log   *slog.Logger
+	stack *stack
+
+	redis  *redis.Client
+	engine *containers.Engine
+}
+
+// run starts the parts from the bottom and returns when ctx ends or one breaks.
+func (s *server) run(ctx context.Context, ln net.Listener) error {
+	if err := s.reachRedis(ctx); err != nil {
+		return err
+	}
+	lasting, err := s.reachPodman(ctx)
+	if err != nil {
+		return err
+	}
+	registry, meter, err := newRegistry(thisBuild())
+	if err != nil {
+		return err
+	}
+	store := newStore(s.cfg, s.redis, s.log)
+	manager, err := newManager(s.cfg, s.engine, store, meter, s.log)
+	if err != nil {
+		return err
+	}
+	service, err := newAuth(s.cfg, s.redis, s.log)
+	if err != nil {
+		return err
+	}
+	h := &health{lasting: lasting, checks: s.checks(store, meter), log: s.log}
+	h.look(ctx)
+	page, err := newPage(web.Assets(), web.ContentSecurityPolicy)
+	if err != nil {
+		return err
+	}
+	g, err := gateway.New(gateway.Config{
+		Kernels:        manager,
+		Auth:           service,
+		Dial:           s.engine.Dial,
+		Page:           page,
+		BaseURL:        s.cfg.BaseURL,
+		AllowOrigins:   origins(s.cfg),
+		EnvAllow:       s.cfg.Kernels.EnvAllow,
+		TrustedProxies: proxies(s.cfg.TrustedProxies),
+		MetricsOpen:    s.cfg.Metrics.Open,
+		Metrics:        registry,
+		Health:         h.state,
+		Version:        thisBuild().Version,
+		Log:            s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.stack.start("health", h.Run)
+	s.stack.start("kernels", manager.Run)
+	s.stack.start("gateway", func(ctx context.Context) error { return g.Run(ctx, ln) })
+	s.announce(ln)
+	select {
+	case <-ctx.Done():
+		s.log.Info("draining: clients are told to come back, kernels go on")
+	case <-s.stack.broken.Done():
+	}
+	return nil
+}
+
+// reachRedis connects to the configured Redis, or starts a private one first.
+func (s *server) reachRedis(ctx context.Context) (err error) {
+	if s.redis, err = redisserver.NewClient(redisURL(s.cfg)); err != nil {
+		return err
+	}
+	if s.cfg.Redis.URL != "" {
+		return reach(ctx, s.cfg, s.redis)
+	}
+	private := privateRedis(s.cfg, s.log)
+	s.stack.start("redis", private.Run)
+	return s.stack.await(ctx, redisStart, private.Ready)
+}
+
+// reachPodman starts Podman's service where nobody answers, connects to it, and looks whether kernels could run. It
+// returns what will be wrong for as long as the gateway runs.
+func (s *server) reachPodman(ctx context.Context) (lasting []string, err error) {
+	service := podmanService(s.cfg, s.log)
+	s.stack.start("podman", service.Run)
+	if err := s.stack.await(ctx, podmanStart, service.Ready); err != nil {
+		return nil, err
+	}
+	err = s.stack.await(ctx, engineStart, func(ctx context.Context) error {
+		s.engine, err = connectEngine(ctx, s.cfg, s.cfg.Limits.Unenforceable == config.Refuse, s.log)
+		if err != nil {
+			return err
+		}
+		lasting, err = s.inspect(ctx)
+		return err
+	})
+	return lasting, err
+}
+
+// inspect refuses what cannot work and returns what works but not as it should.
+func (s *server) inspect(ctx context.Context) (lasting []string, err error) {
+	can, err := s.engine.Capabilities(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !can.Rootless {
+		return nil, errors.New("this Podman runs as root: a kernel that broke out would be root, too. " +
+			"Run cellblock serve as an ordinary user with subordinate ids, as deploy/up sets it up")
+	}
+	if err := s.haveImages(ctx); err != nil {
+		return nil, err
+	}
+	if missing := can.Missing(); len(missing) > 0 {
+		lasting = append(lasting, "Kernels run without limits on: "+strings.Join(missing, ", ")+". This machine cannot enforce them.")
+	}
+	if !can.Seccomp {
+		lasting = append(lasting, "Kernels run without a system call filter (seccomp). This machine has none.")
+	}
+	for _, problem := range lasting {
+		s.log.Warn(problem)
+	}
+	return lasting, nil
+}
+
+// checks are what /healthz looks at while the gateway runs.
+func (s *server) checks(store kernels.Store, m *meter) []check {
+	return []check{
+		{"Redis does not answer. Nobody can sign in or start kernels.", true, func(ctx context.Context) error {
+			records, err := store.Records(ctx, "")
+			if err == nil {
+				m.count(records)
+			}
+			return err
+		}},
+		{"Podman does not answer. Kernels cannot be started or stopped.", false, func(ctx context.Context) error {
+			return podmanService(s.cfg, nil).Ping(ctx)
+		}},
+	}
+}
+
+// announce says where the gateway is, and what its address means.
+func (s *server) announce(ln net.Listener) {
+	host, _, err := net.SplitHostPort(ln.Addr().String())
+	if ip := net.ParseIP(host); err == nil && !ip.IsLoopback() && s.cfg.TLS.Cert == "" && len(s.cfg.TrustedProxies) == 0 {
+		s.log.Warn("other machines can reach this address without encryption: set tls, or listen on 127.0.0.1 behind a proxy")
+	}
+	s.log.Info("cellblock serves", "address", ln.Addr().String(), "url", address(s.cfg), "version", thisBuild().Version)
+}
+
+// close releases what is no part.
+func (s *server) close() {
+	if s.engine != nil {
+		s.engine.Close()
+	}
+	if s.redis != nil {
+		if err := s.redis.Close(); err != nil {
+			s.log.Warn("close Redis client", "err", err)
+		}
+	}
+}
+
+// haveImages makes sure that there is something to run kernels from.
+func (s *server) haveImages(ctx context.Context) error {
+	there, err := podmanService(s.cfg, nil).HasImage(ctx, s.cfg.BridgeImage)
+	if err != nil {
+		return err
+	}
+	if !there {
+		return fmt.Errorf("there is no image %s (bridge_image): deploy/up builds it", s.cfg.BridgeImage)
+	}
+	if _, err := s.engine.Specs(ctx); err != nil {
+		return fmt.Errorf("%w (kernels.images; deploy/up builds localhost/cellblock/kernel-python)", err)
+	}
+	return nil
+}

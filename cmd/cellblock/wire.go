@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"cellblock.io/cellblock/auth"
+	"cellblock.io/cellblock/containers"
+	"cellblock.io/cellblock/internal/config"
+	"cellblock.io/cellblock/internal/podmanservice"
+	"cellblock.io/cellblock/internal/redisserver"
+	"cellblock.io/cellblock/kernels"
+	"cellblock.io/cellblock/kernels/bridge"
+	"cellblock.io/cellblock/kernels/redisstore"
+)
+
+// drainGrace is how long launches in flight may go on when the gateway ends.
+const drainGrace = 10 * time.Second
+
+func privateRedis(cfg config.Config, log *slog.Logger) *redisserver.Server {
+	return redisserver.New(redisserver.Config{
+		Dir:    filepath.Join(cfg.StateDir, "redis"),
+		Socket: filepath.Join(cfg.RunDir, "redis.sock"),
+		Binary: cfg.Redis.Command,
+		Log:    log,
+	})
+}
+
+func podmanService(cfg config.Config, log *slog.Logger) *podmanservice.Service {
+	return podmanservice.New(podmanservice.Config{Socket: podmanSocket(cfg), Command: cfg.Podman.Command, Log: log})
+}
+
+// podmanSocket is the path of Podman's socket.
+func podmanSocket(cfg config.Config) string {
+	if s := cfg.Podman.Socket; s != "" && s != "auto" {
+		return strings.TrimPrefix(s, "unix://")
+	}
+	return filepath.Join(cfg.RunDir, "podman.sock")
+}
+
+func newAuth(cfg config.Config, client *redis.Client, log *slog.Logger) (*auth.Service, error) {
+	j := cfg.Auth.JWT
+	jwt := auth.JWTConfig{Issuer: j.Issuer, Audience: j.Audience, Leeway: j.Leeway, AdminClaim: j.AdminClaim, AdminValue: j.AdminValue}
+	if j.Algorithm != "" {
+		jwt.Keys = []auth.JWTKey{{Algorithm: j.Algorithm, File: j.KeyFile}}
+	}
+	s, err := auth.New(auth.Config{Redis: client, JWT: jwt, SessionTTL: cfg.Auth.SessionTTL, SessionMax: cfg.Auth.SessionMax, Log: log})
+	if err != nil {
+		return nil, fmt.Errorf("auth: %w", err)
+	}
+	return s, nil
+}
+
+func newStore(cfg config.Config, client *redis.Client, log *slog.Logger) *redisstore.Store {
+	return redisstore.New(redisstore.Config{
+		Client:       client,
+		DefaultQuota: kernels.Quota{MaxKernels: cfg.Quota.MaxKernels},
+		Log:          log,
+	})
+}
+
+// kernelsDir holds one directory per kernel.
+func kernelsDir(cfg config.Config) string { return filepath.Join(cfg.RunDir, "kernels") }
+
+func connectEngine(ctx context.Context, cfg config.Config, enforce bool, log *slog.Logger) (*containers.Engine, error) {
+	return containers.Connect(ctx, containers.Config{
+		Socket:         podmanSocket(cfg),
+		RunDir:         kernelsDir(cfg),
+		Instance:       cfg.Instance,
+		BridgeImage:    cfg.BridgeImage,
+		Images:         cfg.Kernels.Images,
+		EnforceLimits:  enforce,
+		Limits:         containers.Limits{CPUs: cfg.Limits.CPUs, Memory: int64(cfg.Limits.Memory), PIDs: int64(cfg.Limits.PIDs)},
+		SeccompProfile: cfg.Podman.Seccomp,
+		Log:            log,
+	})
+}
+
+func newManager(cfg config.Config, engine *containers.Engine, store *redisstore.Store, meter kernels.Meter, log *slog.Logger) (*kernels.Manager, error) {
+	c := kernels.Config{
+		Launcher: engine, Observer: engine, Specs: engine,
+		Store: store, Sessions: store, Quotas: store, Leases: store,
+		Bridge: func(handle string) kernels.Bridge {
+			return bridge.NewClient(func(ctx context.Context) (net.Conn, error) { return engine.Dial(ctx, handle) })
+		},
+		Log:         log,
+		DefaultSpec: cfg.Kernels.Default,
+		Cull: kernels.Cull{
+			IdleTimeout: cfg.Cull.IdleTimeout, Interval: cfg.Cull.Interval,
+			Connected: cfg.Cull.Connected, Busy: cfg.Cull.Busy,
+		},
+		StartTimeout: cfg.Kernels.StartTimeout,
+		Grace:        drainGrace,
+		Meter:        meter,
+	}
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	return kernels.New(c), nil
+}
+
+// becomeOwner turns root into the user whose kernels these are: the directories of kernels are closed to all others, and
+// what hostile code can reach is no place for root. For everybody else it does nothing.
+func becomeOwner(cfg config.Config) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	info, err := os.Lstat(kernelsDir(cfg))
+	if errors.Is(err, fs.ErrNotExist) {
+		return errNoGateway
+	}
+	if err != nil {
+		return fmt.Errorf("find the gateway's user: %w", err)
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || stat.Uid == 0 {
+		return nil
+	}
+	if err := errors.Join(syscall.Setgroups(nil), syscall.Setgid(int(stat.Gid)), syscall.Setuid(int(stat.Uid))); err != nil {
+		return fmt.Errorf("become the gateway's user: %w", err)
+	}
+	return nil
+}
