@@ -159,3 +159,20 @@ func TestRedisGoesAwayForAWhile(t *testing.T) {
 	redistest.StartIn(t, r.dir)
 	r.runs(k, 2)
 }
+
+func TestRedisGoesAwayDuringAStart(t *testing.T) {
+	r := newRig(t)
+	meter := &meter{}
+	g := r.gateway(func(c *kernels.Config) { c.Meter = meter })
+	entered, release := r.block("ready")
+	k := r.start(g, alice)
+	receive(t, entered)
+	r.redis.Stop()
+	release()
+	r.eventually("the outcome could not be recorded", func() bool { return meter.failed.Load() == 1 })
+	redistest.StartIn(t, r.dir)
+	r.runs(k, 1)
+	if n, kernel, _ := r.world.Processes(k.Handle); n != 1 || !kernel {
+		t.Errorf("%d processes, running: %v", n, kernel)
+	}
+}

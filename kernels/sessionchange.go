@@ -23,7 +23,7 @@ func (m *Manager) ChangeSession(ctx context.Context, owner Owner, id string, p S
 		if err != nil {
 			return err
 		}
-		model, err = m.change(ctx, before, p)
+		model, err = m.patch(ctx, before, p)
 		if model.KernelID != before.KernelID {
 			old = before.KernelID
 		}
@@ -40,8 +40,8 @@ func (m *Manager) ChangeSession(ctx context.Context, owner Owner, id string, p S
 	return model, nil
 }
 
-// change stores the session as the patch wants it.
-func (m *Manager) change(ctx context.Context, before SessionModel, p SessionPatch) (SessionModel, error) {
+// patch stores the session as the patch wants it.
+func (m *Manager) patch(ctx context.Context, before SessionModel, p SessionPatch) (SessionModel, error) {
 	after := before
 	for _, field := range []struct {
 		to   *string

@@ -1,6 +1,7 @@
 package kernels_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -190,5 +191,21 @@ func TestCloseSession(t *testing.T) {
 	release()
 	if err := receive(t, stopped); err != nil {
 		t.Error(err)
+	}
+}
+
+// forgetful is a SessionStore that cannot store.
+type forgetful struct{ kernels.SessionStore }
+
+func (forgetful) PutSession(context.Context, kernels.Session) error { return errors.New("disk full") }
+
+func TestSessionThatCannotBeStoredLeavesNoKernel(t *testing.T) {
+	r := newRig(t)
+	g := r.gateway(func(c *kernels.Config) { c.Sessions = forgetful{r.store} })
+	if _, err := g.OpenSession(r.ctx, alice, notebook("a")); err == nil {
+		t.Error("no error")
+	}
+	if list, err := g.List(r.ctx, alice); err != nil || len(list) != 0 {
+		t.Errorf("left: %+v, %v", list, err)
 	}
 }
