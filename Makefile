@@ -1,29 +1,56 @@
-# Cellblock's habits. `make` before each commit; `make test` is everything, from a bare Debian machine on.
+# Cellblock's habits. `make` before each commit; `make test` is everything, from a bare Debian machine on (as root).
 
 GOTAGS  := remote containers_image_openpgp exclude_graphdriver_btrfs exclude_graphdriver_devicemapper
-GO      := go
+GO      ?= go
 BIN     := bin/cellblock
-# The test instance: its own user, storage and directories, beside an installed one.
-TEST_INSTANCE ?= cellblock-test
+# The test instance has a user, storage and directories of its own, beside an installed one.
+INSTANCE ?= cellblock-test
+FUZZTIME ?= 5s
 
-.PHONY: all build fmt vet lint unit integration e2e test bench fuzz clean help
+.PHONY: all help build fmt vet lint unit prepare integration web e2e test bench fuzz clean
 
 all: fmt vet lint unit ## format, vet, staticcheck, unit tests
 
 help: ## this text
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-build: ## the binary, static
+build: ## the binary, static, in bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -tags "$(GOTAGS)" -o $(BIN) ./cmd/cellblock
 
 fmt: ## fails when a file is not gofmt'ed
-	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt -w these:"; echo "$$out"; exit 1; }
+	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "run gofmt -w on:"; echo "$$out"; exit 1; }
 
-vet:
-	$(GO) vet -tags "$(GOTAGS)" ./...
+vet: ## go vet, with every build tag
+	$(GO) vet -tags "$(GOTAGS) integration e2e" ./...
 
 lint: ## staticcheck, at the version in go.mod
-	$(GO) tool staticcheck -tags "$(GOTAGS)" ./...
+	$(GO) tool staticcheck -tags "$(GOTAGS) integration e2e" ./...
 
 unit: ## unit tests with the race detector
 	$(GO) test -race -tags "$(GOTAGS)" ./...
+
+prepare: ## the test instance: user, images, program (as root)
+	deploy/up --instance $(INSTANCE) --prepare
+
+integration: ## the launcher on real rootless Podman (as root)
+	containers/integration.sh $(INSTANCE)
+
+web: ## the page's unit tests, types and build (wants node)
+	cd web && npm ci --no-audit --no-fund && npm test && npm run check
+
+e2e: build ## real clients against a real gateway (as root)
+	e2e/setup
+	E2E_CELLBLOCK=$(CURDIR)/$(BIN) E2E_INSTANCE=$(INSTANCE) $(GO) test -tags "e2e $(GOTAGS)" -count=1 -v -timeout 15m ./e2e/...
+
+test: prepare all integration web e2e ## all of it; sets up what it needs (as root)
+
+bench: ## ratios against direct ZeroMQ, in one run
+	$(GO) test -run '^$$' -bench . -benchtime 3s ./kernels/bridge
+
+fuzz: ## each fuzz target for FUZZTIME
+	@for p in ./kernels/wire ./kernels/bridge ./gateway ./auth; do \
+		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+			$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done
+
+clean:
+	rm -rf bin e2e/artefacts
