@@ -33,7 +33,7 @@ prepare: ## the test instance: user, images, program (as root)
 	deploy/up --instance $(INSTANCE) --prepare
 
 integration: ## the launcher on real rootless Podman (as root)
-	containers/integration.sh $(INSTANCE)
+	TEST_INSTANCE=$(INSTANCE) containers/integration.sh
 
 web: ## the page's unit tests, types and build (wants node)
 	cd web && npm ci --no-audit --no-fund && npm test && npm run check
