@@ -23,6 +23,7 @@ const (
 	bridgeSocket   = "bridge.sock"
 	socketPrefix   = sockDir + "/k"
 	homeDir        = "/home/jovyan"
+	userName       = "jovyan" // every tenant's, as in other Jupyter images
 )
 
 // Sizes of the only memory file systems that a container may write to.
@@ -69,6 +70,7 @@ func (b builder) kernel(l kernels.Launch) (*specgen.SpecGenerator, error) {
 	s.Image = l.Spec.Image
 	s.User = fmt.Sprintf("%d:%d", l.UID, l.UID)
 	s.Umask = "0007" // the bridge, of the same group, may connect
+	s.PasswdEntry = fmt.Sprintf("%s:*:%d:%d::%s:/bin/sh", userName, l.UID, l.UID, homeDir)
 	s.Hostname = "kernel"
 	s.Env = env
 	s.WorkDir = homeDir
@@ -99,7 +101,9 @@ func (b builder) bridge(l kernels.Launch) *specgen.SpecGenerator {
 	s.User = fmt.Sprintf("%d:%d", l.UID+1, l.UID)
 	s.Umask = "0000" // the gateway, another user, may connect; the directory above is closed to everybody else
 	s.Hostname = "bridge"
-	s.Env = map[string]string{"GOMEMLIMIT": bridgeHeap}
+	// The second keeps Podman's packages, which are in the same program, from looking for a user's directories: their
+	// initialisation ends the process when it can make none.
+	s.Env = map[string]string{"GOMEMLIMIT": bridgeHeap, "_CONTAINERS_ROOTLESS_UID": "0"}
 	s.WorkDir = "/"
 	s.Entrypoint = []string{"/cellblock", "bridge"}
 	s.Command = []string{
@@ -198,6 +202,7 @@ func (b builder) limit(s *specgen.SpecGenerator, l Limits) {
 func kernelEnv(l kernels.Launch) (map[string]string, error) {
 	env := map[string]string{
 		"HOME":             homeDir,
+		"USER":             userName,
 		"PATH":             "/usr/local/bin:/usr/bin:/bin",
 		"LANG":             "C.UTF-8",
 		"PYTHONUNBUFFERED": "1",
