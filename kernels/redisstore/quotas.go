@@ -2,6 +2,8 @@ package redisstore
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,24 +16,33 @@ import (
 const (
 	firstUID = 20000 // above every user id that images use
 	uidStep  = 2     // the odd id after an owner's own is for that owner's bridges
+	// uidPlaces is how many owners can be told apart below the end of the smallest subordinate range (2^22 ids).
+	uidPlaces = (1<<22 - firstUID) / uidStep
 )
 
-// uid returns an owner's user id, and the next free one at the first call.
-// KEYS: the uids, the uid given last. ARGV: owner, first, step.
+// uid returns an owner's user id. At the first call it takes the owner's own place, or the next one that nobody has.
+// KEYS: the uids, the places taken. ARGV: owner, its own place, the number of places, first, step.
 var uid = redis.NewScript(`
 local id = redis.call('HGET', KEYS[1], ARGV[1])
 if id then
 	return tonumber(id)
 end
-if redis.call('EXISTS', KEYS[2]) == 1 then
-	id = redis.call('INCRBY', KEYS[2], ARGV[3])
-else
-	id = tonumber(ARGV[2])
-	redis.call('SET', KEYS[2], ARGV[2])
+local place = tonumber(ARGV[2])
+while redis.call('SADD', KEYS[2], place) == 0 do
+	place = (place + 1) % tonumber(ARGV[3])
 end
+id = tonumber(ARGV[4]) + place * tonumber(ARGV[5])
 redis.call('HSET', KEYS[1], ARGV[1], id)
 return id
 `)
+
+// uidPlace is where an owner's user id is looked for first: a hash of the name, so that after Redis has lost everything
+// an owner gets the same id again, and with it the files in the workspace (but for names that share a place, which
+// one in two million do).
+func uidPlace(owner kernels.Owner) uint64 {
+	sum := sha256.Sum256([]byte(owner))
+	return binary.BigEndian.Uint64(sum[:]) % uidPlaces
+}
 
 // Quota returns the owner's own quota, or the default. A stored quota that is not readable is an error, not the
 // default: it may be the smaller one.
@@ -77,13 +88,14 @@ func (s *Store) ClearQuota(ctx context.Context, owner kernels.Owner) error {
 	return nil
 }
 
-// UID returns the owner's user id inside containers: even, from 20000 on, for ever this owner's. The next (odd) id is
-// the same owner's too, for its bridges. kernels.ErrInvalid for a name that cannot be an owner.
+// UID returns the owner's user id inside containers: even, between 20000 and 2^22, for ever this owner's. The next (odd)
+// id is the same owner's too, for its bridges. kernels.ErrInvalid for a name that cannot be an owner.
 func (s *Store) UID(ctx context.Context, owner kernels.Owner) (int, error) {
 	if !owner.Valid() {
 		return 0, fmt.Errorf("%w: owner", kernels.ErrInvalid)
 	}
-	id, err := uid.Run(ctx, s.client, []string{uidsKey, uidKey}, string(owner), firstUID, uidStep).Int()
+	id, err := uid.Run(ctx, s.client, []string{uidsKey, uidPlacesKey}, string(owner),
+		uidPlace(owner), uidPlaces, firstUID, uidStep).Int()
 	if err != nil {
 		return 0, unavailable("user id", err)
 	}

@@ -3,7 +3,7 @@
 // Redis is the truth about who may use how much, and an index of what exists; what really exists the engine knows. When
 // Redis loses everything, kernels go on, nothing is granted to anybody (an owner without a quota of its own has the
 // configured default, and reaches it only after authenticating), and the records come back from the engine's labels.
-// User ids do not come back: owners get new ones, counted from the start.
+// User ids come back by themselves, since they are made from the owners' names.
 //
 // All keys begin with "cellblock:". One owner's keys are:
 //
@@ -15,7 +15,7 @@
 //	cellblock:owners           set of the owners that have kernels
 //	cellblock:quotas           hash, owner → quota as JSON
 //	cellblock:uids             hash, owner → user id
-//	cellblock:uid              the user id given last
+//	cellblock:uid:places       set of the places for user ids that are taken
 //	cellblock:lease:NAME       the lease's holder, with an expiry
 //
 // Nothing is searched for by pattern, and an owner without kernels leaves no key behind. JSON fields that a version
@@ -34,12 +34,12 @@ import (
 )
 
 const (
-	prefix    = "cellblock:"
-	ownersKey = prefix + "owners"
-	quotasKey = prefix + "quotas"
-	uidsKey   = prefix + "uids"
-	uidKey    = prefix + "uid"
-	leaseKey  = prefix + "lease:" // and the lease's name
+	prefix       = "cellblock:"
+	ownersKey    = prefix + "owners"
+	quotasKey    = prefix + "quotas"
+	uidsKey      = prefix + "uids"
+	uidPlacesKey = prefix + "uid:places"
+	leaseKey     = prefix + "lease:" // and the lease's name
 
 	maxValue    = 64 << 10 // bytes of one record or session
 	maxSessions = 1000     // sessions of one owner

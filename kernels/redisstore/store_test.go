@@ -118,12 +118,40 @@ func TestUnreadableQuota(t *testing.T) {
 }
 
 func TestUIDs(t *testing.T) {
-	s, _ := open(t)
-	for n, owner := range []kernels.Owner{"alice", "bob", "carol", "alice"} {
-		want := 20000 + 2*(n%3)
-		if id, err := s.UID(t.Context(), owner); err != nil || id != want {
-			t.Errorf("%s: %d, %v; want %d", owner, id, err, want)
+	s, inst := open(t)
+	first := make(map[kernels.Owner]int)
+	taken := make(map[int]bool)
+	for n := range 500 {
+		owner := kernels.Owner(fmt.Sprint("user", n))
+		id, err := s.UID(t.Context(), owner)
+		if err != nil || id < 20000 || id >= 1<<22 || id%2 != 0 || taken[id] {
+			t.Fatalf("%s: %d, %v", owner, id, err)
 		}
+		first[owner], taken[id] = id, true
+	}
+	if again, err := s.UID(t.Context(), "user7"); err != nil || again != first["user7"] {
+		t.Errorf("user7 has %d, then %d, %v", first["user7"], again, err)
+	}
+	if err := inst.Client.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := s.UID(t.Context(), "user400"); err != nil || again != first["user400"] {
+		t.Errorf("after Redis lost everything user400 has %d instead of %d, %v", again, first["user400"], err)
+	}
+}
+
+// Two owners whose names share a place get different ids all the same.
+func TestUIDPlaceTaken(t *testing.T) {
+	s, inst := open(t)
+	id, err := s.UID(t.Context(), "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := inst.Client.HDel(t.Context(), "cellblock:uids", "alice").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if next, err := s.UID(t.Context(), "alice"); err != nil || next != id+2 {
+		t.Errorf("place %d was taken, got %d, %v", id, next, err)
 	}
 }
 
