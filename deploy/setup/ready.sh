@@ -37,7 +37,24 @@ admin_token() {
     (umask 077 && echo "$token" >"$file")
 }
 
-healthy() { curl --silent --fail --insecure --max-time 5 --noproxy '*' --output /dev/null "$(gateway_url)/healthz"; }
+# listening: true when the instance's user listens on the gateway's port; another program there may answer too.
+listening() {
+    local port
+    port=$(setting listen)
+    awk -v port="$(printf ':%04X' "${port##*:}")" -v uid="$uid" '
+        $4 == "0A" && $8 == uid && substr($2, length($2) - 4) == port { found = 1 }
+        END { exit !found }' /proc/net/tcp /proc/net/tcp6 2>/dev/null
+}
+
+healthy() {
+    listening && curl --silent --fail --insecure --max-time 5 --noproxy '*' --output /dev/null "$(gateway_url)/healthz"
+}
+
+# give_up TEXT: ends up with what the gateway said last.
+give_up() {
+    gateway_log 15 2>&1 | sed 's/^/      | /' >&2
+    die "$1; above is the end of the gateway's log: $(gateway_log)"
+}
 
 # field NAME: the first string of that name in the JSON on standard input.
 field() { tr -d '\n' | sed -n -E "s/^[^{]*\\{(.*[,[:space:]])?\"$1\"[[:space:]]*:[[:space:]]*\"([^\"]*)\".*/\\2/p"; }
@@ -47,19 +64,21 @@ start_and_wait() {
     step "Starting the gateway and a first kernel"
     if [[ -n $1 ]] || ! gateway_runs; then start_gateway; fi
     wait_until "$GATEWAY_SECONDS" healthy ||
-        die "the gateway does not answer at $(gateway_url)/healthz; its log: $(gateway_log)"
+        give_up "the gateway does not answer at $(gateway_url)/healthz"
     admin_token
     try_kernel
 }
 
 # try_kernel: a kernel is idle once it has answered its bridge.
 try_kernel() {
-    local answer id end=$((SECONDS + KERNEL_SECONDS)) began
+    local answer id model state='' end=$((SECONDS + KERNEL_SECONDS)) began
     began=$(date +%s%N)
-    answer=$(ask /api/kernels --request POST 2>&1) || die "no kernel could be started: $answer"
+    answer=$(ask /api/kernels --request POST 2>&1) || give_up "no kernel could be started: $answer"
     id=$(field id <<<"$answer")
-    until [[ $(ask "/api/kernels/$id" | field execution_state) == idle ]]; do
-        ((SECONDS < end)) || die "the first kernel did not answer within $KERNEL_SECONDS s; the gateway's log: $(gateway_log)"
+    until [[ $state == idle ]]; do
+        model=$(ask "/api/kernels/$id" 2>&1) || give_up "the first kernel did not stay: $model"
+        state=$(field execution_state <<<"$model")
+        ((SECONDS < end)) || give_up "the first kernel did not answer within $KERNEL_SECONDS s"
         sleep 0.05
     done
     note "a kernel answered after $((($(date +%s%N) - began) / 1000000)) ms"

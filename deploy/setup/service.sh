@@ -117,27 +117,45 @@ supervisor() {
     echo "$pid"
 }
 
+# orphans: the gateways of the instance that have no supervisor; theirs was killed.
+orphans() {
+    local dir words
+    for dir in /proc/[0-9]*; do
+        [[ $(stat -c %u "$dir" 2>/dev/null) == "$uid" ]] || continue
+        mapfile -d '' -t words 2>/dev/null <"$dir/cmdline" || continue
+        if [[ ${words[0]:-} == "$binary" && ${words[1]:-} == serve ]]; then echo "${dir#/proc/}"; fi
+    done
+}
+
+no_orphans() { [[ -z $(orphans) ]]; }
+
 stop_gateway() {
     local pid
     if user_manager; then
         [[ ! -e $(user_unit) || ! -S /run/user/$uid/bus ]] || user_systemctl disable --quiet --now "$instance.service" || true
     elif have_systemd; then
         [[ ! -e $(system_unit) ]] || systemctl disable --quiet --now "$instance.service" || true
-    elif pid=$(supervisor); then
-        kill -TERM "$pid" 2>/dev/null || true
-        wait_until "$STOP_SECONDS" test ! -e "/proc/$pid" || warn "the gateway did not drain within $STOP_SECONDS s"
+    else
+        if pid=$(supervisor); then
+            kill -TERM "$pid" 2>/dev/null || true
+            wait_until "$STOP_SECONDS" test ! -e "/proc/$pid" || warn "the gateway did not drain within $STOP_SECONDS s"
+        fi
+        orphans | xargs -r kill -TERM 2>/dev/null || true
+        wait_until "$STOP_SECONDS" no_orphans || warn "a gateway without its supervisor does not end"
     fi
 }
 
-# gateway_log: says where the gateway's words are.
+# gateway_log [LINES]: shows the last lines that the gateway wrote, or without LINES says how to see them.
 gateway_log() {
+    local command
     if user_manager; then
-        echo "journalctl _UID=$uid"
+        command=(journalctl "_UID=$uid" --no-pager)
     elif have_systemd; then
-        echo "journalctl -u $instance"
+        command=(journalctl --unit "$instance" --no-pager)
     else
-        echo "tail $state/log/cellblock.log"
+        command=(tail "$state/log/cellblock.log")
     fi
+    if (($#)); then "${command[@]}" --lines "$1"; else echo "${command[*]}"; fi
 }
 
 remove_service() {
