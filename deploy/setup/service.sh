@@ -114,8 +114,12 @@ supervisor() {
     local pid
     pid=$(cat "$run/supervise.pid" 2>/dev/null) || return 1
     [[ $pid =~ ^[0-9]+$ && $(stat -c %u "/proc/$pid" 2>/dev/null) == "$uid" ]] || return 1
+    if ended "$pid"; then return 1; fi
     echo "$pid"
 }
+
+# ended PID: also true while nobody has collected the process: a zombie has no command line.
+ended() { ! grep -q . "/proc/$1/cmdline" 2>/dev/null; }
 
 # orphans: the gateways of the instance that have no supervisor; theirs was killed.
 orphans() {
@@ -138,7 +142,7 @@ stop_gateway() {
     else
         if pid=$(supervisor); then
             kill -TERM "$pid" 2>/dev/null || true
-            wait_until "$STOP_SECONDS" test ! -e "/proc/$pid" || warn "the gateway did not drain within $STOP_SECONDS s"
+            wait_until "$STOP_SECONDS" ended "$pid" || warn "the gateway did not drain within $STOP_SECONDS s"
         fi
         orphans | xargs -r kill -TERM 2>/dev/null || true
         wait_until "$STOP_SECONDS" no_orphans || warn "a gateway without its supervisor does not end"
