@@ -16,7 +16,9 @@ const ContentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 
 	"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 // Assets returns the built page: index.html (served at the base path, ending with a slash), login.html (served at
-// "login" below it), and app.js, login.js, app.css and favicon.svg beside them. All addresses in them are relative.
+// "login" below it), and app.js, login.js, app.css and favicon.svg (served below "static/"). All addresses in them are
+// relative. The login page needs a readable cookie "_xsrf" and a referrer policy that leaves the Origin header alone;
+// it sets the latter itself.
 func Assets() fs.FS {
 	assets, err := fs.Sub(dist, "dist")
 	if err != nil {

@@ -211,8 +211,11 @@ class Page implements Actions {
 
   async restart(id: string): Promise<void> {
     if (!(await confirm("Restart this kernel?", "What runs now ends, and its variables are gone. Files stay.", "Restart"))) return;
-    this.consoles.get(id)?.cell.restarted("The kernel was restarted. Its variables are gone.");
-    await this.attempt(async () => this.consoles.get(id)?.observed(await this.api.restart(id)));
+    const cell = this.consoles.get(id)?.cell;
+    cell?.hold();
+    let state: string | undefined;
+    await this.attempt(async () => (state = (await this.api.restart(id)).execution_state));
+    cell?.release(state);
     void this.refresh();
   }
 

@@ -16,8 +16,8 @@ export function confirm(title: string, text: string, action: string): Promise<bo
       h(
         "form",
         { method: "dialog", class: "actions" },
-        h("button", { class: "button", value: "no" }, "Cancel"),
-        h("button", { class: "button danger", value: "yes", autofocus: true }, action),
+        h("button", { class: "button", value: "no", autofocus: true }, "Cancel"),
+        h("button", { class: "button danger", value: "yes" }, action),
       ),
     );
     dialog.addEventListener("close", () => {

@@ -173,15 +173,15 @@ test("a run of an earlier load of the page is taken up", () => {
   assert.equal(kernel.texts.at(-1), "missed");
 });
 
-test("a restart ends the run, says so once, and the next run works", () => {
+test("a restart that the kernel tells of ends the run, says so once, and the next run works", () => {
   const kernel = connected();
   kernel.cell.run("sleep()");
   kernel.status("busy");
-  kernel.cell.restarted("The kernel was restarted.");
+  kernel.status("restarting", {});
   kernel.status("restarting", {});
   assert.equal(kernel.cell.kernel, "restarting");
   assert.equal(kernel.cell.ended?.how, "lost");
-  assert.deepEqual(kernel.texts, ["The kernel was restarted."]);
+  assert.deepEqual(kernel.texts, ["The kernel is restarting. Its variables are gone."]);
   kernel.status("starting", {});
   kernel.status("idle", {});
   assert.equal(kernel.cell.kernel, "idle");
@@ -189,6 +189,32 @@ test("a restart ends the run, says so once, and the next run works", () => {
   kernel.say("shell", "execute_reply", { status: "ok", execution_count: 1 });
   kernel.status("idle");
   assert.equal(kernel.cell.ended?.how, "ok");
+});
+
+test("code run during a restart that was asked for is sent once, after it", () => {
+  const kernel = connected();
+  kernel.cell.run("sleep()");
+  kernel.cell.hold();
+  kernel.status("restarting", {});
+  kernel.cell.observed("idle");
+  assert.equal(kernel.cell.kernel, "restarting");
+  kernel.cell.run("next()");
+  kernel.cell.connected();
+  assert.equal(kernel.last("execute_request").content.code, "sleep()");
+  kernel.cell.release("idle");
+  assert.equal(kernel.cell.kernel, "idle");
+  assert.equal(kernel.last("execute_request").content.code, "next()");
+  kernel.cell.connected();
+  assert.equal(kernel.sent.filter((message) => message.header.msg_type === "execute_request").length, 2);
+});
+
+test("a restart that failed lets the kernel's state be told anew", () => {
+  const kernel = connected();
+  kernel.cell.hold();
+  kernel.cell.release();
+  assert.equal(kernel.cell.kernel, "unknown");
+  kernel.cell.observed("busy");
+  assert.equal(kernel.cell.kernel, "busy");
 });
 
 test("an aborted run, and the pager", () => {
@@ -206,7 +232,7 @@ test("a kernel that is gone ends everything and takes no more code back", () => 
   kernel.cell.gone("Again.");
   assert.equal(kernel.cell.kernel, "dead");
   assert.equal(kernel.cell.ended?.how, "lost");
-  assert.deepEqual(kernel.texts, ["It was stopped."]);
+  assert.equal(kernel.cell.epitaph, "It was stopped.");
 });
 
 test("messages of the wrong shape change nothing", () => {

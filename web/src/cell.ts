@@ -59,7 +59,11 @@ export class Cell {
   running?: Run;
   ended?: Ended;
   question?: Question;
+  /** Why the kernel has ended; empty while it has not. */
+  epitaph = "";
   private unsent?: Message;
+  /** While a restart is under way that the person asked for. */
+  private held = false;
   private error?: string;
   private busy = new Set<string>();
   private connection = 0;
@@ -115,20 +119,37 @@ export class Cell {
     this.options.changed();
   }
 
-  /** restarted notes that the kernel's process is replaced: whatever ran has ended. */
-  restarted(why: string): void {
-    if (this.kernel !== "restarting") this.output.note(why);
+  /** restarting notes that the kernel's process is being replaced: whatever ran has ended. */
+  restarting(): void {
+    if (this.kernel !== "restarting" && !this.held) this.output.note("The kernel is restarting. Its variables are gone.");
     this.kernel = "restarting";
     this.busy.clear();
     if (this.running?.connection) this.end("lost");
     this.options.changed();
   }
 
-  /** gone notes that the kernel has ended for good. */
+  /** hold begins a restart that the person asked for: from now on nothing is sent to the process that goes away. */
+  hold(): void {
+    if (this.held) return;
+    this.restarting();
+    this.held = true;
+  }
+
+  /** release ends that restart with the kernel's state, or with none if it failed; code run meanwhile is sent now. */
+  release(state?: string): void {
+    this.held = false;
+    if (state !== undefined && !this.running) this.output.note("The kernel was restarted.");
+    if (this.kernel === "restarting") this.kernel = "unknown";
+    this.observed(state ?? "");
+    this.flush();
+    this.options.changed();
+  }
+
+  /** gone notes that the kernel has ended for good, and why. */
   gone(why: string): void {
     if (this.kernel === "dead") return;
     this.kernel = "dead";
-    if (why) this.output.note(why);
+    this.epitaph = why;
     this.unsent = undefined;
     if (this.running) this.end("lost");
     this.options.changed();
@@ -136,6 +157,7 @@ export class Cell {
 
   /** observed takes over a state that the list of kernels reported, while nothing better is known. */
   observed(state: string): void {
+    if (this.held) return;
     if (this.kernel !== "unknown" && this.kernel !== "starting" && this.kernel !== "restarting") return;
     if (!STATES.includes(state) || state === "dead" || state === this.kernel) return;
     this.kernel = state as KernelState;
@@ -161,7 +183,7 @@ export class Cell {
     const state = content.execution_state;
     if (typeof state !== "string" || !STATES.includes(state)) return;
     const id = parent.msg_id ?? "";
-    if (state === "restarting") return this.restarted("The kernel is restarting. Its variables are gone.");
+    if (state === "restarting") return this.restarting();
     if (state === "dead") return; // the connection finds out why and says it
     if (state === "busy" && this.busy.size < MAX_BUSY && !QUIET.includes(parent.msg_type)) this.busy.add(id);
     if (state === "idle") this.busy.delete(id);
@@ -235,7 +257,7 @@ export class Cell {
   }
 
   private flush(): void {
-    if (!this.unsent || !this.running || !this.options.send(this.unsent)) return;
+    if (this.held || !this.unsent || !this.running || !this.options.send(this.unsent)) return;
     this.running.connection = this.connection;
     this.unsent = undefined;
   }

@@ -48,6 +48,7 @@ export class Console {
   private readonly status = h("p", { class: "status", role: "status" });
   private readonly clock = h("span", { class: "clock", "aria-hidden": "true" });
   private readonly pill = h("span", { class: "pill" });
+  private readonly epitaph = h("p", { role: "status" });
   private readonly runButton = h("button", { class: "button primary", type: "submit" }, icon("run"), "Run");
   private readonly actions: HTMLElement;
   private readonly ended: HTMLElement;
@@ -121,7 +122,7 @@ export class Console {
 
   /** observed takes over what the list of kernels says. */
   observed(kernel: Kernel): void {
-    if (kernel.execution_state === "dead") this.cell.gone(`The kernel is dead. ${kernel.reason ?? ""}`.trim());
+    if (kernel.execution_state === "dead") this.cell.gone(`This kernel is dead. ${kernel.reason ?? ""}`.trim());
     else this.cell.observed(kernel.execution_state);
   }
 
@@ -142,6 +143,7 @@ export class Console {
     if (this.cell.running || this.cell.kernel === "dead" || !this.code.trim()) return;
     this.connect();
     this.cell.run(this.code);
+    this.render();
   }
 
   private async ask(): Promise<Verdict> {
@@ -167,7 +169,7 @@ export class Console {
   private lost(why: "gone" | "denied" | "closed"): void {
     this.channel = undefined;
     if (why === "denied") this.page.actions.denied();
-    else if (why === "gone") this.cell.gone("The kernel has ended: it was stopped, or it was idle for too long.");
+    else if (why === "gone") this.cell.gone("This kernel has ended. It was stopped, or it was idle for too long.");
     else this.cell.output.note("The gateway closed the connection. Run the cell again to connect anew.");
     this.changed();
   }
@@ -195,6 +197,7 @@ export class Console {
     this.runButton.disabled = dead || cell.running !== undefined;
     this.actions.hidden = dead;
     this.ended.hidden = !dead;
+    setText(this.epitaph, cell.epitaph);
     setText(this.status, this.summary());
     this.tick();
   }
@@ -277,7 +280,7 @@ export class Console {
     return h(
       "div",
       { class: "ended", hidden: true },
-      h("p", {}, "This kernel has ended."),
+      this.epitaph,
       h("button", { class: "button", type: "button", click: () => actions.again(this.kernel, this.code) }, "Start a new one with this code"),
       h("button", { class: "button quiet", type: "button", click: () => actions.close(this.kernel.id) }, "Close"),
     );

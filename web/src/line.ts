@@ -35,17 +35,8 @@ export class Line {
   /** write puts text at the write position, over what was there. */
   write(text: string, style: Style): void {
     if (this.column > this.length) this.append(" ".repeat(this.column - this.length), PLAIN);
-    if (this.column < this.length) {
-      const rest = this.cut(this.column);
-      this.append(text, style);
-      let covered = text.length;
-      for (const segment of rest) {
-        if (covered < segment.text.length) this.append(segment.text.slice(covered), segment.style);
-        covered = Math.max(0, covered - segment.text.length);
-      }
-    } else {
-      this.append(text, style);
-    }
+    if (this.column === this.length) this.append(text, style);
+    else this.replace(text, style);
     this.column += text.length;
   }
 
@@ -62,6 +53,35 @@ export class Line {
     return this.segments.map((segment) => segment.text).join("");
   }
 
+  /** replace writes over the segments from the write position on, and leaves the others as they are. */
+  private replace(text: string, style: Style): void {
+    const { segments, column } = this;
+    const end = column + text.length;
+    let first = 0;
+    let start = 0;
+    while (start + segments[first]!.text.length <= column) start += segments[first++]!.text.length;
+    let next = first;
+    let stop = start;
+    while (next < segments.length && stop + segments[next]!.text.length <= end) stop += segments[next++]!.text.length;
+    const pieces = [{ text, style }];
+    if (start < column) pieces.unshift({ text: segments[first]!.text.slice(0, column - start), style: segments[first]!.style });
+    if (next < segments.length && stop < end) {
+      pieces.push({ text: segments[next]!.text.slice(end - stop), style: segments[next]!.style });
+      next++;
+    }
+    segments.splice(first, next - first, ...pieces);
+    this.length = Math.max(this.length, end);
+    for (let i = Math.min(first + 3, segments.length - 1); i > 0 && i >= first; i--) this.join(i);
+  }
+
+  /** join makes a segment part of the one before it if they look the same, or if there are too many. */
+  private join(i: number): void {
+    const { segments } = this;
+    if (!same(segments[i - 1]!.style, segments[i]!.style) && segments.length <= MAX_SEGMENTS) return;
+    segments[i - 1]!.text += segments[i]!.text;
+    segments.splice(i, 1);
+  }
+
   private append(text: string, style: Style): void {
     const last = this.segments.at(-1);
     if (last && (same(last.style, style) || this.segments.length >= MAX_SEGMENTS)) last.text += text;
@@ -69,21 +89,16 @@ export class Line {
     this.length += text.length;
   }
 
-  /** cut removes everything from a column on and returns it. */
-  private cut(column: number): Segment[] {
-    const removed: Segment[] = [];
+  /** cut removes everything from a column on. */
+  private cut(column: number): void {
+    const { segments } = this;
     while (this.length > column) {
-      const last = this.segments.pop()!;
+      const last = segments.at(-1)!;
       const start = this.length - last.text.length;
-      this.length = start;
-      if (start < column) {
-        this.append(last.text.slice(0, column - start), last.style);
-        removed.unshift({ text: last.text.slice(column - start), style: last.style });
-        break;
-      }
-      removed.unshift(last);
+      if (start < column) last.text = last.text.slice(0, column - start);
+      else segments.pop();
+      this.length = Math.max(start, column);
     }
-    return removed;
   }
 }
 

@@ -2,6 +2,14 @@
 
 import { xsrf } from "./api.ts";
 
+/** The gateway's reasons that have nothing to do with the token itself. */
+const REASONS = new Map([
+  ["throttled", "Too many failed attempts from this address. Wait a minute and try again."],
+  ["xsrf", "This page was out of date. Try again."],
+  ["origin", "The page was opened under another address than the gateway knows. Use the gateway's own address."],
+  ["account", "This account cannot own kernels. Ask your administrator."],
+]);
+
 const form = document.querySelector("form")!;
 const field = form.elements.namedItem("_xsrf") as HTMLInputElement;
 const error = document.getElementById("error")!;
@@ -11,9 +19,8 @@ function say(text: string): void {
   error.hidden = false;
 }
 
-if (new URLSearchParams(window.location.search).has("error")) {
-  say("This token was not accepted. It may be mistyped, expired or revoked.");
-}
+const refused = new URLSearchParams(window.location.search).get("error");
+if (refused !== null) say(REASONS.get(refused) ?? "This token was not accepted. It may be mistyped, expired or revoked.");
 form.addEventListener("submit", (event) => {
   field.value = xsrf(document.cookie);
   if (field.value) return;

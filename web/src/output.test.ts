@@ -82,6 +82,28 @@ test("a line without end goes on in new rows", () => {
   assert.ok(texts(output).join("").length <= 11_000);
 });
 
+test("writing over styled text agrees with a plain model, wherever it starts", () => {
+  let seed = 7;
+  const random = (n: number) => (seed = (seed * 48271) % 2147483647) % n;
+  for (let round = 0; round < 200; round++) {
+    const output = new Output();
+    let model = "";
+    let column = 0;
+    for (let step = 0; step < 30; step++) {
+      const piece = String.fromCharCode(97 + random(26)).repeat(1 + random(5));
+      column = random(3) === 0 ? random(Math.max(1, model.length)) : column;
+      output.stream("stdout", `\x1b[${column + 1}G\x1b[3${random(3)}m${piece}`);
+      model = model.slice(0, column) + piece + model.slice(column + piece.length);
+      column += piece.length;
+      if (random(8) === 0) {
+        output.stream("stdout", "\x1b[K");
+        model = model.slice(0, column);
+      }
+    }
+    assert.equal(texts(output)[0], model);
+  }
+});
+
 test("hostile rewriting of one line stays fast and small", () => {
   const output = new Output();
   const started = performance.now();

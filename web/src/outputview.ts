@@ -11,15 +11,23 @@ export class OutputView {
   private readonly body = h("div");
   private shown: { id: number; revision: number; element: HTMLElement }[] = [];
 
+  /** Whether the end is to be kept in sight: until the person scrolls away from it. */
+  private following = true;
+
   constructor(private readonly output: Output) {
     this.element.append(this.dropped, this.body);
+    this.element.addEventListener("scroll", () => {
+      const { scrollHeight, scrollTop, clientHeight } = this.element;
+      this.following = scrollHeight - scrollTop - clientHeight < 32;
+    });
+    this.body.addEventListener("load", () => this.follow(), true); // images get their height late
   }
 
-  /** render brings the element up to date and keeps its end in sight if it was. */
+  /** render brings the element up to date. */
   render(): void {
     const { element, output } = this;
     element.hidden = output.rows.length === 0;
-    const atEnd = element.scrollHeight - element.scrollTop - element.clientHeight < 32;
+    if (output.rows.length === 0) this.following = true;
     this.dropped.hidden = output.dropped === 0;
     this.dropped.textContent = `${count(output.dropped, "earlier line")} left out to keep the page fast.`;
     this.removeOld(output.rows[0]?.id ?? Infinity);
@@ -33,7 +41,11 @@ export class OutputView {
       this.shown[i] = { id: row.id, revision: row.revision, element: next };
     });
     this.body.append(added);
-    if (atEnd) element.scrollTop = element.scrollHeight;
+    this.follow();
+  }
+
+  private follow(): void {
+    if (this.following) this.element.scrollTop = this.element.scrollHeight;
   }
 
   private removeOld(first: number): void {
