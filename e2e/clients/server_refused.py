@@ -7,7 +7,10 @@ from labserver import LabServer
 
 def main():
     with LabServer() as server:
-        answer = server.call("POST", "/api/kernels", {"name": server.call("GET", "/api/kernelspecs").json()["default"]})
+        name = server.call("GET", "/api/kernelspecs").json()["default"]
+        # As a new notebook does it. POST /api/kernels would answer with the message's bare pattern, "[%s] %s".
+        body = {"path": "refused.ipynb", "name": "refused.ipynb", "type": "notebook", "kernel": {"name": name}}
+        answer = server.call("POST", "/api/sessions", body)
         print(json.dumps({"status": answer.status_code, "message": answer.json().get("message")}))
 
 
