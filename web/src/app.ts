@@ -221,10 +221,13 @@ class Page implements Actions {
 
   async stop(id: string): Promise<void> {
     if (!(await confirm("Stop this kernel?", "What runs now ends, and its variables are gone. Files stay.", "Stop"))) return;
+    const open = this.consoles.get(id);
+    open?.stopping(true);
     await this.attempt(async () => {
       await this.api.stop(id);
-      this.consoles.get(id)?.stopped();
+      await open?.missing();
     });
+    open?.stopping(false);
     void this.refresh();
   }
 

@@ -58,6 +58,7 @@ export class Console {
   private link: Link = "connecting";
   private pending?: ReturnType<typeof setTimeout>;
   private rendered = 0;
+  private stopped = false;
 
   constructor(
     private readonly api: Api,
@@ -133,10 +134,9 @@ export class Console {
     this.lost("gone");
   }
 
-  /** stopped is called when the person has stopped the kernel. */
-  stopped(): void {
-    this.close();
-    this.cell.gone("You stopped this kernel.");
+  /** stopping tells that the person is stopping the kernel; the connection may end before the request does. */
+  stopping(by: boolean): void {
+    this.stopped = by;
   }
 
   private run(): void {
@@ -169,7 +169,7 @@ export class Console {
   private lost(why: "gone" | "denied" | "closed"): void {
     this.channel = undefined;
     if (why === "denied") this.page.actions.denied();
-    else if (why === "gone") this.cell.gone("This kernel has ended. It was stopped, or it was idle for too long.");
+    else if (why === "gone") this.cell.gone(this.stopped ? "You stopped this kernel." : "This kernel has ended. It was stopped, or it was idle for too long.");
     else this.cell.output.note("The gateway closed the connection. Run the cell again to connect anew.");
     this.changed();
   }
