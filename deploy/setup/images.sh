@@ -72,7 +72,10 @@ pip_settings() {
 }
 
 # pip_configured KEY: the machine-wide setting, if there is one.
-pip_configured() { sed -n "s/^[[:space:]]*$1[[:space:]]*=[[:space:]]*//p" /etc/pip.conf 2>/dev/null | head -1; }
+pip_configured() {
+    [[ -r /etc/pip.conf ]] || return 0
+    sed -n "s/^[[:space:]]*$1[[:space:]]*=[[:space:]]*//p" /etc/pip.conf | head -1
+}
 
 # label_kernel BASE CONTEXT: a kernelspec is read from an image's labels alone, so its logos go there too.
 label_kernel() {

@@ -134,7 +134,7 @@ orphans() {
 no_orphans() { [[ -z $(orphans) ]]; }
 
 stop_gateway() {
-    local pid
+    local pid pids
     if user_manager; then
         [[ ! -e $(user_unit) || ! -S /run/user/$uid/bus ]] || user_systemctl disable --quiet --now "$instance.service" || true
     elif have_systemd; then
@@ -144,7 +144,8 @@ stop_gateway() {
             kill -TERM "$pid" 2>/dev/null || true
             wait_until "$STOP_SECONDS" ended "$pid" || warn "the gateway did not drain within $STOP_SECONDS s"
         fi
-        orphans | xargs -r kill -TERM 2>/dev/null || true
+        mapfile -t pids < <(orphans)
+        ((${#pids[@]} == 0)) || kill -TERM "${pids[@]}" 2>/dev/null || true
         wait_until "$STOP_SECONDS" no_orphans || warn "a gateway without its supervisor does not end"
     fi
 }

@@ -24,9 +24,10 @@ no_processes() { [[ -z $(instance_pids) ]]; }
 
 # end_processes: first politely, for Redis writes its data then.
 end_processes() {
-    local signal
+    local signal pids
     for signal in TERM KILL; do
-        instance_pids | xargs -r kill "-$signal" 2>/dev/null || true
+        mapfile -t pids < <(instance_pids)
+        ((${#pids[@]} == 0)) || kill "-$signal" "${pids[@]}" 2>/dev/null || true
         if wait_until 10 no_processes; then return; fi
     done
     die "these processes of '$instance' do not end: $(instance_pids | tr '\n' ' ')"
