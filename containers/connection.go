@@ -23,8 +23,8 @@ const (
 	removeCall = 4 * time.Second  // kill and remove one container or volume
 )
 
-// maxAnswer bounds the body of one answer. 1 000 kernels need about 4 MiB.
-const maxAnswer = 64 << 20
+// maxAnswer bounds the body of one answer. 1 000 kernels need about 8 MiB.
+const maxAnswer = 32 << 20
 
 // maxIdle is how many connections to the engine are kept open between calls.
 const maxIdle = 16

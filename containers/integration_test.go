@@ -29,9 +29,10 @@ import (
 // These tests run as the user of a test instance, where Podman works without root: see integration.sh. What the probe
 // sees in the place of a kernel and of a bridge is in its reports (testdata/probe).
 const (
-	probeImage = "localhost/cellblock-probe:latest"
-	quitImage  = "localhost/cellblock-probe-quit:latest" // its program ends at once
-	patience   = 10 * time.Second
+	probeImage  = "localhost/cellblock-probe:latest"
+	pythonImage = "localhost/cellblock/kernel-python:latest" // of the instance
+	quitImage   = "localhost/cellblock-probe-quit:latest"    // its program ends at once
+	patience    = 10 * time.Second
 )
 
 const containerfile = `FROM scratch

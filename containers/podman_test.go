@@ -65,7 +65,7 @@ func TestPodmanKernelSandbox(t *testing.T) {
 	slices.Sort(r.Env)
 	wantEnv := []string{
 		"FILL=1", "HOME=/home/jovyan", "HOSTNAME=kernel", "LANG=C.UTF-8", "MPLCONFIGDIR=/tmp/mpl", "OF_CLIENT=1", "OF_SPEC=1",
-		"PATH=/usr/local/bin:/usr/bin:/bin", "PYTHONUNBUFFERED=1",
+		"PATH=/usr/local/bin:/usr/bin:/bin", "PYTHONUNBUFFERED=1", "USER=jovyan",
 	}
 	if !slices.Equal(r.Env, wantEnv) {
 		t.Errorf("environment %q, want %q", r.Env, wantEnv)
@@ -89,6 +89,9 @@ func TestPodmanKernelSandbox(t *testing.T) {
 	}
 	if hosts := r.Files["/etc/hosts"]; !strings.Contains(hosts, "localhost") || strings.Count(hosts, "\n") != 2 {
 		t.Errorf("/etc/hosts is %q", hosts)
+	}
+	if passwd := r.Files["/etc/passwd"]; !strings.Contains(passwd, "jovyan:*:"+strconv.Itoa(r.UID)) || strings.Count(passwd, "\n") != 1 {
+		t.Errorf("/etc/passwd is %q", passwd)
 	}
 	for name, want := range map[string][2]uint64{
 		"core": {0, 0}, "nofile": {4096, 4096}, "nproc": {1024, 1024}, "memlock": {65536, 65536}, "msgqueue": {0, 0},
@@ -177,7 +180,7 @@ func TestPodmanBridgeSandbox(t *testing.T) {
 			t.Errorf("dial %s: %s", socket, verdict)
 		}
 	}
-	if slices.Sort(r.Env); !slices.Equal(r.Env, []string{"GOMEMLIMIT=200MiB", "HOME=/", "HOSTNAME=bridge"}) {
+	if slices.Sort(r.Env); !slices.Equal(r.Env, []string{"GOMEMLIMIT=200MiB", "HOME=/", "HOSTNAME=bridge", "_CONTAINERS_ROOTLESS_UID=0"}) {
 		t.Errorf("environment %q", r.Env)
 	}
 	writable := []string{"/dev/shm", "/run/cellblock/sock", "/run/cellblock/gate"}
@@ -347,4 +350,56 @@ func TestPodmanSpecs(t *testing.T) {
 	if strings.Contains(labels, "PHN2Zy8") || strings.Contains(labels, "mallory") {
 		t.Errorf("the container has the image's labels: %s", labels)
 	}
+}
+
+// The Python kernel opens its sockets in this sandbox, survives an interrupt and finds its place again after a death.
+func TestPodmanPythonKernel(t *testing.T) {
+	p := open(t, func(c *containers.Config) { c.Images = append(c.Images, pythonImage) })
+	specs, err := p.engine.Specs(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.spec = specs["python3"]
+	begin := time.Now()
+	handle := p.launch(t, "alice", nil)
+	launched := time.Since(begin)
+	p.waitSockets(t, handle)
+	t.Logf("launched after %v, sockets open after %v", launched, time.Since(begin))
+	if err := p.engine.Interrupt(t.Context(), handle); err != nil {
+		t.Fatal(err)
+	}
+	before := p.pid(t, handle, false)
+	p.kill(t, handle, false)
+	begin = time.Now()
+	if err := p.engine.Restart(t.Context(), handle); err != nil {
+		t.Fatal(err)
+	}
+	restarted := time.Since(begin)
+	p.waitSockets(t, handle)
+	t.Logf("restarted after %v, sockets open after %v", restarted, time.Since(begin))
+	if p.pid(t, handle, false) == before {
+		t.Error("the same process after a death")
+	}
+	begin = time.Now()
+	p.remove(t, handle)
+	t.Logf("removed after %v", time.Since(begin))
+}
+
+// waitSockets waits until the bridge can connect to all of the kernel's sockets.
+func (p *place) waitSockets(t *testing.T, handle string) {
+	t.Helper()
+	var dials map[string]string
+	for end := time.Now().Add(2 * patience); time.Now().Before(end); {
+		dials = p.dial(t, handle).Dials
+		open := 0
+		for _, verdict := range dials {
+			if verdict == "ok" {
+				open++
+			}
+		}
+		if open == 5 {
+			return
+		}
+	}
+	t.Fatalf("sockets %v, log: %s", dials, podman(t, "logs", p.container(handle, false)))
 }

@@ -185,7 +185,7 @@ func look() report {
 		r.Mounts[l[4]] = l[5] + "," + f[0] + "," + f[2]
 	})
 	for _, file := range []string{
-		"/etc/resolv.conf", "/etc/hosts", "/proc/cmdline", "/proc/loadavg", "/proc/kallsyms", "/proc/modules",
+		"/etc/resolv.conf", "/etc/hosts", "/etc/passwd", "/proc/cmdline", "/proc/loadavg", "/proc/kallsyms", "/proc/modules",
 		"/proc/diskstats", "/proc/vmstat", "/run/cellblock/conf/connection.json", "/sys/fs/cgroup/memory.max",
 		"/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/cpu.max", "/proc/self/oom_score_adj",
 	} {

@@ -1,0 +1,48 @@
+package containers
+
+import "time"
+
+// For the tests, which are outside of this package.
+var (
+	ParseSpec  = parseSpec
+	ReadExits  = readExits
+	CheckEnv   = checkEnv
+	RecordOf   = record
+	PrepareDir = prepareRunDir
+)
+
+// The labels of images.
+const (
+	LabelSpecName   = labelSpecName
+	LabelKernelspec = labelKernelspec
+	LabelResource   = labelResource
+)
+
+type (
+	Builder   = builder
+	KernelDir = kernelDir
+)
+
+// NewBuilder returns what makes specs on a host of these capabilities.
+func NewBuilder(cfg Config, caps Capabilities) Builder {
+	cfg.Limits = cfg.Limits.orDefaults()
+	return builder{cfg: cfg, caps: caps}
+}
+
+var (
+	KernelSpec     = builder.kernel
+	BridgeSpec     = builder.bridge
+	BridgeLabels   = Config.labels
+	WorkspaceName  = Config.workspaceName
+	ClaimDir       = kernelDir.claim
+	FillDir        = kernelDir.fill
+	RoleBridge     = roleBridge
+	RoleWorkspaces = roleWorkspace
+)
+
+// Expire lets what Specs has read grow old.
+func Expire(e *Engine) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.specsAt = time.Time{}
+}
