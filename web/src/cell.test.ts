@@ -235,6 +235,19 @@ test("a kernel that is gone ends everything and takes no more code back", () => 
   assert.equal(kernel.cell.epitaph, "It was stopped.");
 });
 
+test("the reason of a kernel's end is what was said directly before it, whoever was last at the kernel", () => {
+  const kernel = connected();
+  const other = { msg_id: "o1", msg_type: "execute_request", session: "other" };
+  kernel.say("iopub", "stream", { name: "stderr", text: "a warning\n" }, other);
+  kernel.status("idle", other);
+  kernel.status("dead", {});
+  assert.equal(kernel.cell.reason, "");
+  kernel.say("iopub", "stream", { name: "stderr", text: "Idle for 1 h.\n" }, other);
+  kernel.status("dead", {});
+  assert.equal(kernel.cell.reason, "Idle for 1 h.");
+  assert.deepEqual(kernel.texts, []);
+});
+
 test("messages of the wrong shape change nothing", () => {
   const kernel = connected();
   kernel.cell.run("x");

@@ -15,6 +15,9 @@ const MAX_BUSY = 1000;
 /** Longest question of input() that is shown, in UTF-16 units. */
 const MAX_QUESTION = 2000;
 
+/** Longest reason of a kernel's end that is kept, in UTF-16 units. */
+const MAX_REASON = 500;
+
 /** A question that running code asks with input() or getpass(). */
 export interface Question {
   header: Header;
@@ -61,10 +64,14 @@ export class Cell {
   question?: Question;
   /** Why the kernel has ended; empty while it has not. */
   epitaph = "";
+  /** What was said directly before the kernel was reported dead: the reason, in the words of its bridge. */
+  reason = "";
   private unsent?: Message;
   /** While a restart is under way that the person asked for. */
   private held = false;
   private error?: string;
+  /** The text of the last message, if that was error output. */
+  private said = "";
   private busy = new Set<string>();
   private connection = 0;
   private probe = "";
@@ -167,11 +174,18 @@ export class Cell {
   /** receive handles one message from the kernel. */
   receive(message: Message): void {
     const type = message.header.msg_type;
+    if (message.channel === "iopub") this.listen(type, message.content);
     if (message.channel === "iopub" && type === "status") this.status(message);
     else if (message.channel === "iopub" && this.mine(message)) this.shown(type, message);
     else if (message.channel === "stdin" && type === "input_request") this.ask(message);
     else if (message.channel === "shell") this.reply(type, message);
     this.options.changed();
+  }
+
+  /** listen keeps what is said directly before "dead", to whomever it is said. */
+  private listen(type: string, content: Json): void {
+    if (type === "status" && content.execution_state === "dead") this.reason = this.said;
+    this.said = type === "stream" && content.name === "stderr" ? joined(content.text).trim().slice(0, MAX_REASON) : "";
   }
 
   /** mine says whether a message belongs to this client's requests, or to nobody's. */

@@ -169,7 +169,7 @@ export class Console {
   private lost(why: "gone" | "denied" | "closed"): void {
     this.channel = undefined;
     if (why === "denied") this.page.actions.denied();
-    else if (why === "gone") this.cell.gone(this.stopped ? "You stopped this kernel." : "This kernel has ended. It was stopped, or it was idle for too long.");
+    else if (why === "gone") this.cell.gone(this.stopped ? "You stopped this kernel." : `This kernel has ended. ${this.cell.reason || "It was stopped, or it was idle for too long."}`);
     else this.cell.output.note("The gateway closed the connection. Run the cell again to connect anew.");
     this.changed();
   }
