@@ -20,6 +20,9 @@ const (
 	unread        = 100_000          // messages that may wait for the test
 )
 
+// answered stands among the messages where a ping came and was answered: the gateway may know that all before it arrived.
+const answered = "ping answered"
+
 // message is one kernel message in the JSON format, as far as the tests look at it.
 type message struct {
 	Channel string `json:"channel"`
@@ -70,6 +73,12 @@ func (p person) dial(id, session string) (*channels, error) {
 		return nil, err
 	}
 	c := &channels{session: session, conn: conn, messages: make(chan message, unread)}
+	pong := conn.PingHandler()
+	conn.SetPingHandler(func(payload string) error {
+		err := pong(payload)
+		c.messages <- message{Header: header{Type: answered}}
+		return err
+	})
 	go c.read()
 	return c, nil
 }
@@ -147,6 +156,18 @@ func (c *channels) drain(t *testing.T, limit time.Duration, one *cell) int {
 			one.take(m)
 		case <-deadline:
 			t.Fatal("the connection did not end in time")
+		}
+	}
+}
+
+// confirm reads until a ping has been answered, for a cell too.
+func (c *channels) confirm(t *testing.T, one *cell) {
+	t.Helper()
+	deadline := time.After(endTime)
+	for {
+		m := c.next(t, deadline, "a ping behind the last message")
+		if one.take(m); m.Header.Type == answered {
+			return
 		}
 	}
 }

@@ -51,28 +51,31 @@ func (p *proxy) accept() {
 		p.mu.Lock()
 		p.conns = append(p.conns, client.(*net.TCPConn), server.(*net.TCPConn))
 		p.mu.Unlock()
-		go p.pass(client, server)
-		go p.pass(server, client)
+		go p.pass(client, server, true)
+		go p.pass(server, client, false)
 	}
 }
 
-// pass copies bytes until the connection ends, and waits while the proxy is a black hole.
-func (p *proxy) pass(to io.WriteCloser, from io.Reader) {
+// pass copies bytes until the connection ends. Those towards the client wait while the proxy is a black hole.
+func (p *proxy) pass(to io.WriteCloser, from io.Reader, toClient bool) {
 	defer to.Close()
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buffer)
-		p.mu.Lock()
-		open := p.open
-		p.mu.Unlock()
-		<-open
+		if toClient {
+			p.mu.Lock()
+			open := p.open
+			p.mu.Unlock()
+			<-open
+		}
 		if _, werr := to.Write(buffer[:n]); err != nil || werr != nil {
 			return
 		}
 	}
 }
 
-// swallow makes the proxy a black hole: nothing passes, and nobody is told. reset ends it.
+// swallow makes the proxy a black hole: nothing reaches the client any more, and nobody is told. reset ends it. What the
+// client sends still passes: a pong that says what has arrived.
 func (p *proxy) swallow() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -22,6 +22,11 @@ func counting(n int) string {
 	return fmt.Sprintf("import time\nfor i in range(%d):\n    print(i, flush=True)\n    time.sleep(0.02)", n)
 }
 
+// pausing is the same with a pause after a number.
+func pausing(n, after int) string {
+	return counting(n) + fmt.Sprintf("\n    if i == %d: time.sleep(1)", after)
+}
+
 // counted is what counting(n) must have given: each number once, in order.
 func counted(n int) string {
 	var text strings.Builder
@@ -101,7 +106,8 @@ func survives(t *testing.T, g *gateway, p person, endGateway func(*channels, *ce
 }
 
 // survivesCuts cuts a client's connection in three ways. A second client, whose connection stays whole, tells how far
-// the cell is meanwhile.
+// the cell is meanwhile. The cut comes in a pause of the cell, when the client has confirmed all that it has: of what
+// is under way when a connection ends nobody can know whether it arrived.
 func survivesCuts(t *testing.T, p person) {
 	network, url := newProxy(t, p.url)
 	far := person{url, p.token}
@@ -120,9 +126,10 @@ func survivesCuts(t *testing.T, p person) {
 			id, session := p.newKernel(t), randomHex(t, 16)
 			watcher := p.connect(t, id, randomHex(t, 16))
 			c := far.connect(t, id, session)
-			one := c.start(t, counting(300))
+			one := c.start(t, pausing(300, 50))
 			seen := &cell{id: one.id, status: "not ours"} // the watcher gets outputs but no reply
 			c.follow(t, one, countTime, one.has(50))
+			c.confirm(t, one)
 			row.cut(func() { watcher.follow(t, seen, countTime, seen.has(200)) })
 
 			if row.early {
