@@ -103,12 +103,12 @@ func (g *Gateway) routed(table []route) http.Handler {
 		}
 		path, ok := cleanPath(r.URL.EscapedPath(), r.URL.Path)
 		if ok && g.base != "" {
-			if path == g.base && r.Method == http.MethodGet {
+			if r.URL.Path == g.base && r.Method == http.MethodGet {
 				http.Redirect(w, r, g.base+"/", http.StatusFound)
 				return
 			}
-			path, ok = strings.CutPrefix(path, g.base+"/")
-			path = "/" + path
+			path, ok = strings.CutPrefix(path+"/", g.base+"/") // "/cells/" itself has lost its slash by now
+			path = "/" + strings.TrimSuffix(path, "/")
 		}
 		if !ok {
 			other.ServeHTTP(w, r)
