@@ -74,6 +74,8 @@ write_engine_files() {
 [containers]
 http_proxy = false
 default_sysctls = []
+# The gateway sets each kernel's limits; a general one fails where the controller is not delegated.
+pids_limit = 0
 [engine]
 cgroup_manager = "$manager"
 events_logger = "file"
