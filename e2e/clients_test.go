@@ -20,7 +20,8 @@ const scriptTime = 3 * time.Minute // for one client's script
 // TestClients runs existing Jupyter clients, as they are published, against one gateway.
 func TestClients(t *testing.T) {
 	g := startGateway(t, "")
-	alice := person{g.url, g.user(t, "alice")}
+	g.user(t, "alice")
+	alice := g.eval(t, "alice")
 	for _, row := range []struct{ name, script string }{
 		{"jupyter_server in gateway mode", "server_cells.py"},
 		{"jupyter-kernel-client", "kernel_client.py"},
@@ -31,6 +32,22 @@ func TestClients(t *testing.T) {
 			t.Log(g.script(t, alice, row.script))
 		})
 	}
+}
+
+// eval is the person that a shell is which has evaluated what `cellblock env` prints for them.
+func (g *gateway) eval(t *testing.T, name string) person {
+	t.Helper()
+	show := `eval "$1"; echo "$JUPYTER_GATEWAY_URL $JUPYTER_GATEWAY_AUTH_TOKEN"; echo "$CELLBLOCK_URL $CELLBLOCK_TOKEN"`
+	out, err := output(exec.Command("sh", "-ec", show, "sh", g.cli(t, "env", "--user", name)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	values := strings.Fields(lines[0])
+	if len(lines) != 2 || len(values) != 2 || lines[0] != lines[1] {
+		t.Fatalf("cellblock env --user %s does not set both pairs of variables alike", name)
+	}
+	return person{values[0], values[1]}
 }
 
 // script runs one client's script from clients/ to its end and returns the JSON object that it printed last.

@@ -43,6 +43,7 @@ func (g *gateway) end(t *testing.T) {
 	eventually(t, removalTime, func() string {
 		return strings.Join(append(mentioning(g.name), g.sockets()...), "\n")
 	})
+	t.Logf("nothing is left of %s: no container, volume, process, socket, directory, Redis key or goroutine", g.name)
 }
 
 // leftOfKernels lists what the test's kernels have left in Podman, in the run directory and in Redis.

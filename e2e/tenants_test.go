@@ -42,7 +42,7 @@ func TestTenants(t *testing.T) {
 		{"PATCH", "/api/sessions/" + bobs, `{"kernel":{"id":"%s"}}`, kernel},
 	}
 	for _, row := range rows {
-		t.Run(row.method+" "+strings.ReplaceAll(row.path, "%s", "id"), func(t *testing.T) {
+		t.Run(row.method+" "+strings.NewReplacer("%s", "id", bobs, "own").Replace(row.path), func(t *testing.T) {
 			unknown := uuid.NewString()
 			hers := bob.call(t, row.method, fill(row.path, row.id), fill(row.body, row.id))
 			none := bob.call(t, row.method, fill(row.path, unknown), fill(row.body, unknown))
