@@ -27,6 +27,7 @@ func TestClients(t *testing.T) {
 		{"jupyter-kernel-client", "kernel_client.py"},
 		{"@jupyterlab/services", "services.cjs"},
 		{"JupyterLab in Chromium", "lab_notebook.cjs"},
+		{"the browser page in Chromium", "../../web/browser/page.cjs"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Log(g.script(t, alice, row.script))
