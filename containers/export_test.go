@@ -1,11 +1,15 @@
 package containers
 
-import "time"
+import (
+	"io"
+	"time"
+
+	"cellblock.io/cellblock/kernels"
+)
 
 // For the tests, which are outside of this package.
 var (
 	ParseSpec  = parseSpec
-	ReadExits  = readExits
 	CheckEnv   = checkEnv
 	RecordOf   = record
 	PrepareDir = prepareRunDir
@@ -45,4 +49,13 @@ func Expire(e *Engine) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.specsAt = time.Time{}
+}
+
+// ReadExits tells of the ends in streams that come one after the other.
+func ReadExits(fn func(kernels.Exit), streams ...io.Reader) (err error) {
+	x := newExitReader(time.Time{}, fn)
+	for _, stream := range streams {
+		err = x.read(stream)
+	}
+	return err
 }

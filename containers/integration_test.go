@@ -220,11 +220,17 @@ func (p *place) pid(t *testing.T, handle string, bridge bool) int {
 	if bridge {
 		return pid
 	}
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", pid))
-	if err != nil || len(bytes.TrimSpace(children)) == 0 {
-		t.Fatalf("children of process %d: %q, %v", pid, children, err)
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first, _, ok := strings.Cut(string(children), " "); ok {
+			return number(t, first)
+		}
 	}
-	return number(t, strings.Fields(string(children))[0])
+	t.Fatalf("init %d starts no kernel", pid)
+	return 0
 }
 
 func (p *place) kill(t *testing.T, handle string, bridge bool) {

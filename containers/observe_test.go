@@ -5,18 +5,24 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"cellblock.io/cellblock/containers"
 	"cellblock.io/cellblock/kernels"
 )
 
+var eventTime atomic.Int64
+
+// died is an event with a time of its own.
 func died(role, handle, code string) string {
-	return fmt.Sprintf(`{"Type":"container","Action":"died","Actor":{"Attributes":{"io.cellblock.role":%q,`+
-		`"io.cellblock.handle":%q,"containerExitCode":%q}}}`, role, handle, code) + "\n"
+	return fmt.Sprintf(`{"Type":"container","Action":"died","timeNano":%d,"Actor":{"Attributes":{"io.cellblock.role":%q,`+
+		`"io.cellblock.handle":%q,"containerExitCode":%q}}}`, eventTime.Add(1), role, handle, code) + "\n"
 }
 
 func TestReadExits(t *testing.T) {
@@ -36,7 +42,7 @@ func TestReadExits(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var got []kernels.Exit
-			err := containers.ReadExits(strings.NewReader(tt.stream), func(e kernels.Exit) { got = append(got, e) })
+			err := containers.ReadExits(func(e kernels.Exit) { got = append(got, e) }, strings.NewReader(tt.stream))
 			if !slices.Equal(got, tt.want) || err == nil || !strings.Contains(err.Error(), tt.err) {
 				t.Errorf("%+v, %v; want %+v, %s", got, err, tt.want, tt.err)
 			}
@@ -48,22 +54,41 @@ func FuzzReadExits(f *testing.F) {
 	f.Add(died("kernel", "aa", "137"))
 	f.Add("{}\n[]\nnull\n")
 	f.Fuzz(func(t *testing.T, stream string) {
-		err := containers.ReadExits(strings.NewReader(stream), func(e kernels.Exit) {
+		err := containers.ReadExits(func(e kernels.Exit) {
 			if strings.Trim(e.Handle, "0123456789abcdef") != "" || e.Handle == "" {
 				t.Errorf("handle %q", e.Handle)
 			}
-		})
+		}, strings.NewReader(stream))
 		if err == nil {
 			t.Error("no error")
 		}
 	})
 }
 
+// A stream that follows another repeats some of its events, and each end is told once.
+func TestReadExitsOnce(t *testing.T) {
+	first, second, third := died("kernel", "aa", "1"), died("kernel", "aa", "2"), died("bridge", "aa", "3")
+	var got []int
+	err := containers.ReadExits(func(e kernels.Exit) { got = append(got, e.Code) },
+		strings.NewReader(first+second+first), strings.NewReader(second+third), strings.NewReader(first+second+third))
+	if !errors.Is(err, io.EOF) || !slices.Equal(got, []int{1, 2, 3}) {
+		t.Errorf("%v, %v", got, err)
+	}
+	var many strings.Builder
+	for range 20_000 {
+		many.WriteString(died("kernel", "aa", "1"))
+	}
+	n := 0
+	containers.ReadExits(func(kernels.Exit) { n++ }, strings.NewReader(many.String()))
+	if n != 20_000 {
+		t.Errorf("%d ends", n)
+	}
+}
+
 // The stream ends with the engine or with the caller, and callers can tell.
 func TestWatch(t *testing.T) {
 	p := newPodman(t)
 	e := p.connect(t)
-	cut := make(chan struct{})
 	p.on("GET /events", func(w http.ResponseWriter, r *http.Request) {
 		var filters map[string][]string
 		if err := json.Unmarshal([]byte(r.URL.Query().Get("filters")), &filters); err != nil || filters["label"][0] != "io.cellblock.instance=test" {
@@ -71,21 +96,53 @@ func TestWatch(t *testing.T) {
 		}
 		fmt.Fprint(w, died("kernel", "aa", "137"))
 		w.(http.Flusher).Flush()
-		select {
-		case <-cut:
-		case <-r.Context().Done():
-		}
+		<-r.Context().Done()
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	if err := e.Watch(ctx, func(kernels.Exit) { cancel() }); !errors.Is(err, context.Canceled) {
 		t.Errorf("the caller went away: %v", err)
 	}
-	if err := e.Watch(t.Context(), func(kernels.Exit) { close(cut) }); !errors.Is(err, kernels.ErrUnavailable) {
-		t.Errorf("the engine went away: %v", err)
+	p.on("GET /events", answer(200, died("kernel", "aa", "137")))
+	if err := e.Watch(t.Context(), func(kernels.Exit) {}); !errors.Is(err, kernels.ErrUnavailable) {
+		t.Errorf("the engine ends every stream at once: %v", err)
 	}
 	p.on("GET /events", answer(500, `{"response":500,"message":"no events here"}`))
 	if err := e.Watch(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "no events here") {
 		t.Errorf("a refusal: %v", err)
+	}
+}
+
+// A stream that the engine ends after a while is followed by one that reaches back.
+func TestWatchGoesOn(t *testing.T) {
+	p := newPodman(t)
+	e := p.connect(t)
+	var since []time.Time
+	p.on("GET /events", func(w http.ResponseWriter, r *http.Request) {
+		at, err := time.Parse(time.RFC3339Nano, r.URL.Query().Get("since"))
+		if err != nil {
+			t.Error(err)
+		}
+		since = append(since, at)
+		at = time.Now().Add(time.Hour)
+		if len(since) == 1 {
+			select { // the engine, as slow as one that is in order
+			case <-time.After(1100 * time.Millisecond):
+			case <-r.Context().Done():
+			}
+		} else {
+			at = at.Add(time.Second)
+		}
+		fmt.Fprintf(w, `{"Action":"died","timeNano":%d,"Actor":{"Attributes":{"io.cellblock.role":"kernel",`+
+			`"io.cellblock.handle":"aa","containerExitCode":"%d"}}}`+"\n", at.UnixNano(), len(since))
+	})
+	var got []int
+	begin := time.Now()
+	err := e.Watch(t.Context(), func(e kernels.Exit) { got = append(got, e.Code) })
+	if !errors.Is(err, kernels.ErrUnavailable) || !slices.Equal(got, []int{1, 2}) {
+		t.Errorf("%v, %v", got, err)
+	}
+	if len(since) != 2 || since[0].Before(begin.Truncate(0)) || since[1].Sub(begin) < 59*time.Minute || since[1].Sub(begin) > time.Hour {
+		t.Errorf("since %v, begin %v", since, begin)
 	}
 }
 
