@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,10 +18,12 @@ import (
 	"cellblock.io/cellblock/internal/config"
 )
 
-// envToken is what the token of env is called, and how long it is valid.
+// The token of env: what it is called, how long it is valid, and how many of them a user has at most. Who lets each new
+// shell evaluate env would reach the limit of all tokens soon.
 const (
 	envToken    = "env"
 	envLifetime = 30 * 24 * time.Hour
+	maxEnvToken = 20
 )
 
 func envCommand(a *app) *cobra.Command {
@@ -48,7 +52,7 @@ func (a *app) printEnv(ctx context.Context, o *office, user string) error {
 	if err := o.knownUser(ctx, user); err != nil {
 		return err
 	}
-	token, _, err := o.auth.CreateToken(ctx, user, auth.TokenOptions{Name: envToken, TTL: envLifetime})
+	token, err := o.envToken(ctx, user)
 	if err != nil {
 		return noSuchUser(user, err)
 	}
@@ -76,6 +80,31 @@ func (a *app) printEnv(ctx context.Context, o *office, user string) error {
 		fmt.Fprintf(a.Err, "# To set these in your shell: eval \"$(cellblock env --user %s)\"\n", user)
 	}
 	return nil
+}
+
+// envToken makes a token for env in the place of the one that was used least recently, when there are many.
+func (o *office) envToken(ctx context.Context, user string) (string, error) {
+	tokens, err := o.auth.Tokens(ctx, user)
+	if err != nil {
+		return "", err
+	}
+	tokens = slices.DeleteFunc(tokens, func(t auth.Token) bool { return t.Name != envToken })
+	slices.SortStableFunc(tokens, func(a, b auth.Token) int { return lastSign(a).Compare(lastSign(b)) })
+	for _, t := range tokens[:max(0, len(tokens)-maxEnvToken+1)] {
+		if err := o.auth.RevokeToken(ctx, t.ID); err != nil && !errors.Is(err, auth.ErrNotFound) {
+			return "", err
+		}
+	}
+	token, _, err := o.auth.CreateToken(ctx, user, auth.TokenOptions{Name: envToken, TTL: envLifetime})
+	return token, err
+}
+
+// lastSign is when a token was used last, or made.
+func lastSign(t auth.Token) time.Time {
+	if t.LastUsed.IsZero() {
+		return t.Created
+	}
+	return t.LastUsed
 }
 
 func isTerminal(w io.Writer) bool {
