@@ -15,10 +15,20 @@ import (
 type batchConn struct {
 	net.Conn
 
-	mu      sync.Mutex
-	corked  bool
-	pending []byte
-	written int64 // bytes that the operating system has taken
+	mu       sync.Mutex
+	corked   bool
+	pending  []byte
+	written  int64     // bytes that the operating system has taken
+	deadline time.Time // for a write that is not collected
+}
+
+// SetWriteDeadline is for writes that are not collected. What was collected has a deadline of its own: a pong in its
+// midst, which is given a second, must not cut a slow client off.
+func (b *batchConn) SetWriteDeadline(t time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.deadline = t
+	return nil
 }
 
 // maxCollected is how much batchConn keeps before it writes although it is corked.
@@ -32,6 +42,13 @@ func (b *batchConn) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	if err := b.flush(); err != nil {
+		return 0, err
+	}
+	deadline := b.deadline
+	if b.corked {
+		deadline = time.Now().Add(clientWriteTime)
+	}
+	if err := b.Conn.SetWriteDeadline(deadline); err != nil {
 		return 0, err
 	}
 	n, err := b.Conn.Write(p)
@@ -57,6 +74,9 @@ func (b *batchConn) uncork() error {
 func (b *batchConn) flush() error {
 	if len(b.pending) == 0 {
 		return nil
+	}
+	if err := b.Conn.SetWriteDeadline(time.Now().Add(clientWriteTime)); err != nil {
+		return err
 	}
 	n, err := b.Conn.Write(b.pending)
 	b.written += int64(n)
