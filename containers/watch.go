@@ -26,9 +26,10 @@ const (
 	overlap = 2 * time.Second
 	// maxOverlap bounds how many events are remembered to tell those that come twice. More in that time come twice.
 	maxOverlap = 4096
-	// shortStream is how long a stream must last to be followed by another: an engine that always ends them at once
-	// is out of order.
+	// shortStream is how long a stream lasts at least while the engine is in order, and maxShort how many in a row may
+	// be shorter: one may have begun just before a cut.
 	shortStream = time.Second
+	maxShort    = 3
 )
 
 // Watch implements kernels.Observer. It sees every end from the moment of the call on, each once. fn is called from this
@@ -36,10 +37,14 @@ const (
 // then goes on with a new one and misses nothing. Errors: kernels.ErrUnavailable.
 func (e *Engine) Watch(ctx context.Context, fn func(kernels.Exit)) error {
 	ends := newExitReader(time.Now(), fn)
-	for {
+	for short := 0; ; {
 		begin := time.Now()
 		err := failure(ctx, "watch containers", e.watch(ctx, ends))
-		if !errors.Is(err, io.EOF) || ctx.Err() != nil || time.Since(begin) < shortStream {
+		short++
+		if time.Since(begin) >= shortStream {
+			short = 0
+		}
+		if !errors.Is(err, io.EOF) || ctx.Err() != nil || short == maxShort {
 			return err
 		}
 		e.log.Debug("the engine has ended its stream of events; asking for another one")
