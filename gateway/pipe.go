@@ -44,11 +44,12 @@ func (p *pipe) toClient() {
 	_ = p.client.SetReadDeadline(time.Now().Add(lingerTimeout))
 }
 
-// toBridge copies until the client ends. When the bridge takes no more, what the client still sends is thrown away
-// until toClient has done its part.
+// toBridge copies until the client ends. When the bridge takes no more, it has a moment to say its last, and what the
+// client still sends is thrown away until toClient has done its part.
 func (p *pipe) toBridge() {
 	err := pump(p.bridge, p.client, p.fromClient)
 	if errors.Is(err, errWrite) {
+		_ = p.bridge.SetReadDeadline(time.Now().Add(goodbyeTimeout))
 		_ = discard(p.client)
 	}
 	_ = p.bridge.Close()
