@@ -20,7 +20,7 @@ import (
 const (
 	quickCall  = 5 * time.Second  // look something up
 	changeCall = 20 * time.Second // make or start something on a loaded disk
-	removeCall = 4 * time.Second  // kill and remove one container or volume
+	removeCall = 20 * time.Second // kill and remove one container or volume; some seconds on a loaded machine
 )
 
 // maxAnswer bounds the body of one answer. 1 000 kernels need about 8 MiB.

@@ -11,10 +11,10 @@ import (
 )
 
 // removeLimit bounds Remove as a whole, pauses of the bindings included.
-const removeLimit = 5 * time.Second
+const removeLimit = 25 * time.Second
 
 // Remove implements kernels.Launcher. Both containers are killed and removed at once, then their socket volume and the
-// directory; the directory goes last, so that List shows whatever is left. It returns within 5 s. Errors:
+// directory; the directory goes last, so that List shows whatever is left. It returns within 25 s. Errors:
 // kernels.ErrUnavailable; calling again continues where it stopped.
 func (e *Engine) Remove(ctx context.Context, handle string) error {
 	if err := checkHandle(handle); err != nil {
