@@ -9,6 +9,8 @@ readonly INSTANCE_PATTERN='^cellblock(-[a-z0-9]{1,14})?$'
 readonly CLEAN_PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+# needs_value OPTION [VALUE]: for the options that take one.
+needs_value() { [[ -n ${2:-} ]] || die "$1 needs a value (see $0 --help)"; }
 warn() { printf 'warning: %s\n' "$*" >&2; }
 
 # set_instance NAME: sets the names of all places of the instance.

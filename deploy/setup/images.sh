@@ -3,6 +3,7 @@
 
 readonly KERNEL_IMAGE=localhost/cellblock/kernel-python:latest
 readonly BRIDGE_IMAGE=localhost/cellblock/bridge:latest
+readonly UNLABELLED_IMAGE=localhost/cellblock/kernel-unlabelled:latest
 readonly BASE_IMAGE=localhost/cellblock/base:latest
 readonly KERNELSPEC='{"argv":["/opt/kernel/bin/python","-Xfrozen_modules=off","-m","ipykernel_launcher","-f","{connection_file}"],"display_name":"Python 3 (ipykernel)","language":"python","interrupt_mode":"message","metadata":{"debugger":true}}'
 # Larger logos are not worth a label.
@@ -30,10 +31,11 @@ build_kernel() {
     [[ $base != debian ]] || base=$BASE_IMAGE
     # The host's network: a build needs no more than pip's index, and not every host lets a user make a tap device.
     podman_do build --squash-all --network=host --pull=never --build-arg "BASE=$base" "${secrets[@]}" \
-        --tag "$KERNEL_IMAGE" "$context"
-    label_kernel "$1" "$context"
+        --label "io.cellblock.inputs=$(kernel_inputs "$1")" --tag "$UNLABELLED_IMAGE" "$context"
+    label_kernel "$context"
     rm -rf "$context"
     podman_do rmi --force "$BASE_IMAGE" 2>/dev/null || true
+    podman_do untag "$UNLABELLED_IMAGE"
     # Kernels that still run on the old image keep it; then it goes with a later build.
     [[ -z $old ]] || podman_do rmi "$old" 2>/dev/null || true
     podman_do image prune --force --filter label=io.cellblock.inputs || true
@@ -77,21 +79,20 @@ pip_configured() {
     sed -n "s/^[[:space:]]*$1[[:space:]]*=[[:space:]]*//p" /etc/pip.conf | head -1
 }
 
-# label_kernel BASE CONTEXT: a kernelspec is read from an image's labels alone, so its logos go there too.
+# label_kernel CONTEXT: a kernelspec is read from an image's labels alone, so its logos go there too.
 label_kernel() {
     local file size files labels=(
         --label "io.cellblock.kernelspec.name=python3"
         --label "io.cellblock.kernelspec=$KERNELSPEC"
-        --label "io.cellblock.inputs=$(kernel_inputs "$1")"
     )
-    local show=(run --rm --network=none "$KERNEL_IMAGE")
+    local show=(run --rm --network=none "$UNLABELLED_IMAGE")
     files=$(podman_do "${show[@]}" find /usr/share/cellblock/kernelspec -type f -printf '%s %p\n')
     while read -r size file; do
         ((size <= RESOURCE_LIMIT)) || continue
         labels+=(--label "io.cellblock.kernelspec.resource.${file##*/}=$(podman_do "${show[@]}" base64 -w0 "$file")")
     done <<<"$files"
-    echo "FROM $KERNEL_IMAGE" >"$2/Containerfile"
-    podman_do build --layers=false --network=none --pull=never "${labels[@]}" --tag "$KERNEL_IMAGE" "$2"
+    echo "FROM $UNLABELLED_IMAGE" >"$1/Containerfile"
+    podman_do build --layers=false --network=none --pull=never "${labels[@]}" --tag "$KERNEL_IMAGE" "$1"
 }
 
 # build_bridge BINARY: an image of nothing but the program and its mount points. Imported rather than built: it is
