@@ -8,69 +8,70 @@ import (
 	"cellblock.io/cellblock/internal/config"
 )
 
+var validations = []struct {
+	name   string
+	change func(*config.Config)
+	want   string // part of the error; empty when valid
+}{
+	{"defaults", func(*config.Config) {}, ""},
+	{"port only", func(c *config.Config) { c.Listen = ":8888" }, ""},
+	{"no port", func(c *config.Config) { c.Listen = "localhost" }, "listen:"},
+	{"port too large", func(c *config.Config) { c.Listen = "localhost:70000" }, "listen:"},
+	{"base", func(c *config.Config) { c.BaseURL = "/cells/" }, ""},
+	{"base without slash", func(c *config.Config) { c.BaseURL = "cells" }, "base_url:"},
+	{"public", func(c *config.Config) { c.PublicURL = "https://x.example.org/cells/" }, ""},
+	{"public without scheme", func(c *config.Config) { c.PublicURL = "x.example.org" }, "public_url:"},
+	{"origin", func(c *config.Config) { c.AllowOrigins = []string{"https://x.example.org"} }, ""},
+	{"origin with path", func(c *config.Config) { c.AllowOrigins = []string{"https://x.example.org/a"} }, "allow_origins:"},
+	{"any origin", func(c *config.Config) { c.AllowOrigins = []string{"*"} }, "allow_origins:"},
+	{"proxies", func(c *config.Config) { c.TrustedProxies = []string{"10.0.0.0/8", "::1"} }, ""},
+	{"proxy by name", func(c *config.Config) { c.TrustedProxies = []string{"proxy"} }, "trusted_proxies:"},
+	{"half tls", func(c *config.Config) { c.TLS.Cert = "/a.pem" }, "tls:"},
+	{"level", func(c *config.Config) { c.Log.Level = "loud" }, "log.level:"},
+	{"format", func(c *config.Config) { c.Log.Format = "xml" }, "log.format:"},
+	{"instance", func(c *config.Config) { c.Instance = "My Cells" }, "instance:"},
+	{"relative state", func(c *config.Config) { c.StateDir = "state" }, "state_dir:"},
+	{"relative run", func(c *config.Config) { c.RunDir = "run" }, "run_dir:"},
+	{"long run", func(c *config.Config) { c.RunDir = "/" + strings.Repeat("x", 90) }, "run_dir:"},
+	{"redis", func(c *config.Config) { c.Redis.URL = "redis://h:6379/1" }, ""},
+	{"redis by http", func(c *config.Config) { c.Redis.URL = "http://h" }, "redis.url:"},
+	{"no redis program", func(c *config.Config) { c.Redis.Command = "" }, "redis.command:"},
+	{"socket", func(c *config.Config) { c.Podman.Socket = "unix:///run/p.sock" }, ""},
+	{"socket by tcp", func(c *config.Config) { c.Podman.Socket = "tcp://h:1" }, "podman.socket:"},
+	{"no podman program", func(c *config.Config) { c.Podman.Command = "" }, "podman.command:"},
+	{"no bridge", func(c *config.Config) { c.BridgeImage = "" }, "bridge_image:"},
+	{"no images", func(c *config.Config) { c.Kernels.Images = nil }, "kernels.images:"},
+	{"no default", func(c *config.Config) { c.Kernels.Default = "" }, "kernels.default:"},
+	{"start", func(c *config.Config) { c.Kernels.StartTimeout = 0 }, "kernels.start_timeout:"},
+	{"env prefix", func(c *config.Config) { c.Kernels.EnvAllow = []string{"LC_*"} }, ""},
+	{"seccomp", func(c *config.Config) { c.Podman.Seccomp = "profile.json" }, "podman.seccomp:"},
+	{"base in capitals", func(c *config.Config) { c.BaseURL = "/Cells" }, "base_url:"},
+	{"base up", func(c *config.Config) { c.BaseURL = "/../a" }, "base_url:"},
+	{"env", func(c *config.Config) { c.Kernels.EnvAllow = []string{"A=B"} }, "kernels.env_allow:"},
+	{"memory", func(c *config.Config) { c.Limits.Memory = 1 }, "limits.memory:"},
+	{"cpus", func(c *config.Config) { c.Limits.CPUs = 0 }, "limits.cpus:"},
+	{"pids", func(c *config.Config) { c.Limits.PIDs = 1 }, "limits.pids:"},
+	{"unenforceable", func(c *config.Config) { c.Limits.Unenforceable = "maybe" }, "limits.unenforceable:"},
+	{"quota", func(c *config.Config) { c.Quota.MaxKernels = -1 }, "quota.max_kernels:"},
+	{"never cull", func(c *config.Config) { c.Cull.IdleTimeout = 0 }, ""},
+	{"cull", func(c *config.Config) { c.Cull.IdleTimeout = -1 }, "cull.idle_timeout:"},
+	{"cull interval", func(c *config.Config) { c.Cull.Interval = 0 }, "cull.interval:"},
+	{"session", func(c *config.Config) { c.Auth.SessionTTL = 0 }, "auth.session_ttl:"},
+	{"session without end", func(c *config.Config) { c.Auth.SessionMax = time.Hour }, "auth.session_max:"},
+	{"jwt none", func(c *config.Config) { c.Auth.JWT.Algorithm = "none" }, "auth.jwt.algorithm:"},
+	{"jwt key alone", func(c *config.Config) { c.Auth.JWT.KeyFile = "/k" }, "auth.jwt.algorithm:"},
+	{"jwt without issuer", func(c *config.Config) {
+		c.Auth.JWT = config.JWT{Algorithm: "ES256", KeyFile: "/k", Audience: "a"}
+	}, "auth.jwt.issuer:"},
+	{"jwt", func(c *config.Config) {
+		c.Auth.JWT = config.JWT{Algorithm: "ES256", KeyFile: "/k", Issuer: "i", Audience: "a"}
+	}, ""},
+	{"jwt claim alone", func(c *config.Config) { c.Auth.JWT.AdminClaim = "groups" }, "auth.jwt.admin_claim:"},
+	{"jwt leeway", func(c *config.Config) { c.Auth.JWT.Leeway = -1 }, "auth.jwt.leeway:"},
+}
+
 func TestValidate(t *testing.T) {
-	tests := []struct {
-		name   string
-		change func(*config.Config)
-		want   string // part of the error; empty when valid
-	}{
-		{"defaults", func(*config.Config) {}, ""},
-		{"port only", func(c *config.Config) { c.Listen = ":8888" }, ""},
-		{"no port", func(c *config.Config) { c.Listen = "localhost" }, "listen:"},
-		{"port too large", func(c *config.Config) { c.Listen = "localhost:70000" }, "listen:"},
-		{"base", func(c *config.Config) { c.BaseURL = "/cells/" }, ""},
-		{"base without slash", func(c *config.Config) { c.BaseURL = "cells" }, "base_url:"},
-		{"public", func(c *config.Config) { c.PublicURL = "https://x.example.org/cells/" }, ""},
-		{"public without scheme", func(c *config.Config) { c.PublicURL = "x.example.org" }, "public_url:"},
-		{"origin", func(c *config.Config) { c.AllowOrigins = []string{"https://x.example.org"} }, ""},
-		{"origin with path", func(c *config.Config) { c.AllowOrigins = []string{"https://x.example.org/a"} }, "allow_origins:"},
-		{"any origin", func(c *config.Config) { c.AllowOrigins = []string{"*"} }, "allow_origins:"},
-		{"proxies", func(c *config.Config) { c.TrustedProxies = []string{"10.0.0.0/8", "::1"} }, ""},
-		{"proxy by name", func(c *config.Config) { c.TrustedProxies = []string{"proxy"} }, "trusted_proxies:"},
-		{"half tls", func(c *config.Config) { c.TLS.Cert = "/a.pem" }, "tls:"},
-		{"level", func(c *config.Config) { c.Log.Level = "loud" }, "log.level:"},
-		{"format", func(c *config.Config) { c.Log.Format = "xml" }, "log.format:"},
-		{"instance", func(c *config.Config) { c.Instance = "My Cells" }, "instance:"},
-		{"relative state", func(c *config.Config) { c.StateDir = "state" }, "state_dir:"},
-		{"relative run", func(c *config.Config) { c.RunDir = "run" }, "run_dir:"},
-		{"long run", func(c *config.Config) { c.RunDir = "/" + strings.Repeat("x", 90) }, "run_dir:"},
-		{"redis", func(c *config.Config) { c.Redis.URL = "redis://h:6379/1" }, ""},
-		{"redis by http", func(c *config.Config) { c.Redis.URL = "http://h" }, "redis.url:"},
-		{"no redis program", func(c *config.Config) { c.Redis.Command = "" }, "redis.command:"},
-		{"socket", func(c *config.Config) { c.Podman.Socket = "unix:///run/p.sock" }, ""},
-		{"socket by tcp", func(c *config.Config) { c.Podman.Socket = "tcp://h:1" }, "podman.socket:"},
-		{"no podman program", func(c *config.Config) { c.Podman.Command = "" }, "podman.command:"},
-		{"no bridge", func(c *config.Config) { c.BridgeImage = "" }, "bridge_image:"},
-		{"no images", func(c *config.Config) { c.Kernels.Images = nil }, "kernels.images:"},
-		{"no default", func(c *config.Config) { c.Kernels.Default = "" }, "kernels.default:"},
-		{"start", func(c *config.Config) { c.Kernels.StartTimeout = 0 }, "kernels.start_timeout:"},
-		{"env prefix", func(c *config.Config) { c.Kernels.EnvAllow = []string{"LC_*"} }, ""},
-		{"seccomp", func(c *config.Config) { c.Podman.Seccomp = "profile.json" }, "podman.seccomp:"},
-		{"base in capitals", func(c *config.Config) { c.BaseURL = "/Cells" }, "base_url:"},
-		{"base up", func(c *config.Config) { c.BaseURL = "/../a" }, "base_url:"},
-		{"env", func(c *config.Config) { c.Kernels.EnvAllow = []string{"A=B"} }, "kernels.env_allow:"},
-		{"memory", func(c *config.Config) { c.Limits.Memory = 1 }, "limits.memory:"},
-		{"cpus", func(c *config.Config) { c.Limits.CPUs = 0 }, "limits.cpus:"},
-		{"pids", func(c *config.Config) { c.Limits.PIDs = 1 }, "limits.pids:"},
-		{"unenforceable", func(c *config.Config) { c.Limits.Unenforceable = "maybe" }, "limits.unenforceable:"},
-		{"quota", func(c *config.Config) { c.Quota.MaxKernels = -1 }, "quota.max_kernels:"},
-		{"never cull", func(c *config.Config) { c.Cull.IdleTimeout = 0 }, ""},
-		{"cull", func(c *config.Config) { c.Cull.IdleTimeout = -1 }, "cull.idle_timeout:"},
-		{"cull interval", func(c *config.Config) { c.Cull.Interval = 0 }, "cull.interval:"},
-		{"session", func(c *config.Config) { c.Auth.SessionTTL = 0 }, "auth.session_ttl:"},
-		{"session without end", func(c *config.Config) { c.Auth.SessionMax = time.Hour }, "auth.session_max:"},
-		{"jwt none", func(c *config.Config) { c.Auth.JWT.Algorithm = "none" }, "auth.jwt.algorithm:"},
-		{"jwt key alone", func(c *config.Config) { c.Auth.JWT.KeyFile = "/k" }, "auth.jwt.algorithm:"},
-		{"jwt without issuer", func(c *config.Config) {
-			c.Auth.JWT = config.JWT{Algorithm: "ES256", KeyFile: "/k", Audience: "a"}
-		}, "auth.jwt.issuer:"},
-		{"jwt", func(c *config.Config) {
-			c.Auth.JWT = config.JWT{Algorithm: "ES256", KeyFile: "/k", Issuer: "i", Audience: "a"}
-		}, ""},
-		{"jwt claim alone", func(c *config.Config) { c.Auth.JWT.AdminClaim = "groups" }, "auth.jwt.admin_claim:"},
-		{"jwt leeway", func(c *config.Config) { c.Auth.JWT.Leeway = -1 }, "auth.jwt.leeway:"},
-	}
-	for _, tt := range tests {
+	for _, tt := range validations {
 		t.Run(tt.name, func(t *testing.T) {
 			c := config.Default()
 			tt.change(&c)

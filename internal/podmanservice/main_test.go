@@ -42,10 +42,18 @@ func program(args []string) int {
 		return 1
 	}
 	go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/die" {
+		switch r.URL.EscapedPath() {
+		case "/die":
 			os.Exit(3)
+		case "/_ping":
+			fmt.Fprint(w, "OK")
+		case "/v4.0.0/libpod/images/localhost%2Fhere:1/exists":
+			w.WriteHeader(http.StatusNoContent)
+		case "/v4.0.0/libpod/images/broken/exists":
+			w.WriteHeader(http.StatusInternalServerError)
+		default:
+			w.WriteHeader(http.StatusNotFound)
 		}
-		fmt.Fprint(w, "OK")
 	}))
 	<-stop
 	return 0
