@@ -103,7 +103,8 @@ func TestUnreachable(t *testing.T) {
 	}
 	close(hang)
 	p.on("GET /containers/json", answer(500, `{"response":500,"message":"database is broken"}`))
-	if _, err := e.List(t.Context()); err == nil || errors.Is(err, kernels.ErrUnavailable) || !strings.Contains(err.Error(), "database is broken") {
+	_, err := e.List(t.Context())
+	if err == nil || errors.Is(err, kernels.ErrUnavailable) || !strings.Contains(err.Error(), "database is broken") {
 		t.Errorf("a refusal: %v", err)
 	}
 	p.server.Close()
@@ -134,8 +135,10 @@ func TestLaunchUndone(t *testing.T) {
 			if err == nil || errors.Is(err, kernels.ErrUnavailable) || !strings.Contains(err.Error(), "out of order") {
 				t.Errorf("launch: %v", err)
 			}
-			if p.count("DELETE /containers/test-kernel-") != 1 || p.count("DELETE /containers/test-bridge-") != 1 || p.count("DELETE /volumes/test-sockets-") != 1 {
-				t.Errorf("calls: %v", p.calls)
+			for _, undo := range []string{"containers/test-kernel-", "containers/test-bridge-", "volumes/test-sockets-"} {
+				if p.count("DELETE /"+undo) != 1 {
+					t.Errorf("%s was not removed: %v", undo, p.calls)
+				}
 			}
 			if _, err := os.Lstat(filepath.Join(p.cfg.RunDir, l.Record.Handle)); !os.IsNotExist(err) {
 				t.Errorf("the directory is there: %v", err)
