@@ -17,6 +17,7 @@ func (g *Gateway) page(c *call) error {
 	}
 	g.offerXSRF(c)
 	c.w.Header().Set("Content-Security-Policy", pagePolicy)
+	c.w.Header().Set("Referrer-Policy", "same-origin") // with no-referrer, browsers send forms with "Origin: null"
 	g.cfg.Page.ServeHTTP(c.w, c.r)
 	return nil
 }

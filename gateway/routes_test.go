@@ -223,7 +223,11 @@ func TestResponsesAreGuarded(t *testing.T) {
 	r := newRig(t, nil)
 	for _, path := range []string{"/api", "/api/kernels", "/kernelspecs/python3/logo-svg.svg", "/", "/nothing"} {
 		h := r.do("GET", path, "", alice).Header()
-		if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Referrer-Policy") != "no-referrer" ||
+		referrer := "no-referrer"
+		if path == "/" {
+			referrer = "same-origin"
+		}
+		if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Referrer-Policy") != referrer ||
 			!strings.Contains(h.Get("Content-Security-Policy"), "frame-ancestors") {
 			t.Errorf("%s: %v", path, h)
 		}
