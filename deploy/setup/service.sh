@@ -68,6 +68,9 @@ write_user_unit() {
         instance_env
         for v in "${environment[@]}"; do printf 'Environment="%s"\n' "$v"; done
         service_section
+        # Podman believes that containers can have the limits that its own cgroup could have, and systemd hands on only
+        # what a unit asks for.
+        printf 'CPUWeight=100\nMemoryAccounting=yes\nTasksAccounting=yes\n'
         printf '\n[Install]\nWantedBy=default.target\n'
     } | setpriv --reuid "$uid" --regid "$gid" --clear-groups -- tee "$file" >/dev/null
 }
