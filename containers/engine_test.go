@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -229,6 +230,26 @@ func TestRemove(t *testing.T) {
 	}
 	if _, err := os.Lstat(dir); !os.IsNotExist(err) {
 		t.Errorf("the directory is there: %v", err)
+	}
+}
+
+// A kernel that ends by itself just as it is removed is removed all the same.
+func TestRemoveWhileItEnds(t *testing.T) {
+	p := newPodman(t)
+	e := p.connect(t)
+	var tries atomic.Int32
+	p.on("DELETE /containers/*", func(w http.ResponseWriter, r *http.Request) {
+		if tries.Add(1) <= 2 {
+			answer(500, `{"response":500,"cause":"container state improper","message":"container state improper: stopped"}`)(w, r)
+			return
+		}
+		answer(200, `[]`)(w, r)
+	})
+	if err := e.Remove(t.Context(), "aa"); err != nil {
+		t.Error(err)
+	}
+	if n := tries.Load(); n != 4 {
+		t.Errorf("%d calls for two containers that refuse once each", n)
 	}
 }
 

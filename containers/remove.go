@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/containers/podman/v4/pkg/bindings/containers"
+	"github.com/containers/podman/v4/pkg/errorhandling"
 )
 
 // removeLimit bounds Remove as a whole, pauses of the bindings included.
@@ -38,16 +39,41 @@ func (e *Engine) Remove(ctx context.Context, handle string) error {
 	return nil
 }
 
+// A container that ends by itself while it is being removed makes Podman refuse once ("container state improper").
+const (
+	removeTries = 4
+	removePause = 250 * time.Millisecond
+)
+
+// removeContainer tries again what Podman itself refuses; where Podman cannot be reached there is nothing to try.
 func (e *Engine) removeContainer(ctx context.Context, r role, handle string) error {
+	for try := 1; ; try++ {
+		refused, err := e.removeOnce(ctx, r, handle)
+		if !refused || try == removeTries {
+			return err
+		}
+		select {
+		case <-time.After(removePause):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// removeOnce reports whether an error is Podman's own answer.
+func (e *Engine) removeOnce(ctx context.Context, r role, handle string) (refused bool, err error) {
 	call, cancel := e.conn.within(ctx, removeCall)
 	defer cancel()
 	opts := new(containers.RemoveOptions).WithForce(true).WithIgnore(true).WithTimeout(0)
 	reports, err := containers.Remove(call, e.cfg.name(r, handle), opts)
 	if answered(err, http.StatusNotFound) {
-		return nil
+		return false, nil
 	}
+	var answer *errorhandling.ErrorModel
+	refused = errors.As(err, &answer)
 	for _, report := range reports {
 		err = errors.Join(err, report.Err)
+		refused = refused || report.Err != nil
 	}
-	return failure(ctx, "remove the "+string(r)+" container", err)
+	return refused, failure(ctx, "remove the "+string(r)+" container", err)
 }
