@@ -29,7 +29,7 @@ class LabServer:
         self.notebooks = Path(self.home.name, "notebooks")
         self.notebooks.mkdir()
         logs = Path(os.environ.get("E2E_ARTEFACTS") or self.home.name)
-        self.log = open(logs / f"jupyter-{app}-{self.port}.log", "w")
+        self.log = open(logs / f"{Path(sys.argv[0]).stem}-jupyter-{app}.log", "w")
         command = [
             sys.executable, "-m", f"jupyter{'lab' if app == 'lab' else '_server'}",
             "--no-browser", "--allow-root", f"--port={self.port}", "--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0",
