@@ -12,16 +12,14 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"cellblock.io/cellblock/internal/respawn"
 )
 
 const (
-	maxSocketPath = 107 // bytes of sockaddr_un's path, less the final NUL
-
-	firstPause  = 200 * time.Millisecond // before the first restart after an end
-	longPause   = 10 * time.Second       // the longest pause between restarts
-	stableRun   = time.Minute            // a run this long makes the next pause short again
-	readyPause  = 50 * time.Millisecond  // between two questions of Ready
-	failedFirst = 2                      // ends without any answer after which Ready gives up
+	maxSocketPath = 107                   // bytes of sockaddr_un's path, less the final NUL
+	readyPause    = 50 * time.Millisecond // between two questions of Ready
+	failedFirst   = 2                     // ends without any answer after which Ready gives up
 )
 
 // ErrNoBinary means that the program does not exist here; Run does not try again then.
@@ -65,25 +63,12 @@ func (s *Service) Run(ctx context.Context) error {
 	if n := len(s.cfg.Socket); n > maxSocketPath {
 		return fmt.Errorf("podman socket %s: %d bytes, at most %d are possible", s.cfg.Socket, n, maxSocketPath)
 	}
-	pause := firstPause
-	for {
-		began := time.Now()
-		err := s.serve(ctx)
-		if ctx.Err() != nil || errors.Is(err, ErrNoBinary) {
-			return err
-		}
-		if time.Since(began) > stableRun {
-			pause = firstPause
-		}
-		s.note(err)
-		s.cfg.Log.Warn("podman service ended", "err", err, "next_start_in", pause)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(pause):
-		}
-		pause = min(2*pause, longPause)
-	}
+	return respawn.Keep(ctx, s.cfg.Log, respawn.Program{
+		Name:  "podman service",
+		Run:   s.serve,
+		Final: func(err error) bool { return errors.Is(err, ErrNoBinary) },
+		Ended: s.note,
+	})
 }
 
 // Ready waits until somebody answers on the socket. It fails when ctx ends, or when the service has ended repeatedly

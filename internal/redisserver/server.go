@@ -14,15 +14,13 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"cellblock.io/cellblock/internal/respawn"
 )
 
 const (
-	maxSocketPath = 107 // bytes of sockaddr_un's path, less the final NUL
-
-	firstPause = 100 * time.Millisecond // before the first restart after an end
-	longPause  = 5 * time.Second        // the longest pause between restarts
-	stableRun  = time.Minute            // a run this long makes the next pause short again
-	readyPause = 20 * time.Millisecond  // between two questions of Ready
+	maxSocketPath = 107                   // bytes of sockaddr_un's path, less the final NUL
+	readyPause    = 20 * time.Millisecond // between two questions of Ready
 )
 
 // ErrNoBinary means that this machine has no redis-server; Run does not try again then.
@@ -75,25 +73,11 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	pause := firstPause
-	for {
-		began := time.Now()
-		err := s.serve(ctx, bin)
-		if ctx.Err() != nil {
-			return err
-		}
-		if time.Since(began) > stableRun {
-			pause = firstPause
-		}
-		s.note(err)
-		s.cfg.Log.Warn("redis-server ended", "err", err, "next_start_in", pause)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(pause):
-		}
-		pause = min(2*pause, longPause)
-	}
+	return respawn.Keep(ctx, s.cfg.Log, respawn.Program{
+		Name:  "redis-server",
+		Run:   func(ctx context.Context) error { return s.serve(ctx, bin) },
+		Ended: s.note,
+	})
 }
 
 // Ready waits until the server answers and has loaded its data. When ctx ends first the error holds ctx's, and what
