@@ -62,7 +62,7 @@ field() { tr -d '\n' | sed -n -E "s/^[^{]*\\{(.*[,[:space:]])?\"$1\"[[:space:]]*
 # start_and_wait CHANGED: starts the gateway, again when something has changed, and waits until a kernel has answered.
 start_and_wait() {
     step "Starting the gateway and a first kernel"
-    if [[ -n $1 ]] || ! gateway_runs; then start_gateway; fi
+    if [[ -n $1 ]] || ! unit_current || ! gateway_runs; then start_gateway; fi
     wait_until "$GATEWAY_SECONDS" healthy ||
         give_up "the gateway does not answer at $(gateway_url)/healthz"
     admin_token

@@ -59,29 +59,41 @@ OOMPolicy=continue
 TEXT
 }
 
-write_user_unit() {
-    local file v
-    file=$(user_unit)
-    install -d -m 0700 -o "$uid" -g "$gid" "$state/.config/systemd" "$(dirname "$file")"
-    {
-        printf '[Unit]\nDescription=Cellblock gateway (%s)\nStartLimitIntervalSec=0\n\n[Service]\nExecStart=%s serve\n' "$instance" "$binary"
-        instance_env
-        for v in "${environment[@]}"; do printf 'Environment="%s"\n' "$v"; done
-        service_section
-        # Podman believes that containers can have the limits that its own cgroup could have, and systemd hands on only
-        # what a unit asks for.
-        printf 'CPUWeight=100\nMemoryAccounting=yes\nTasksAccounting=yes\n'
-        printf '\n[Install]\nWantedBy=default.target\n'
-    } | setpriv --reuid "$uid" --regid "$gid" --clear-groups -- tee "$file" >/dev/null
+user_unit_text() {
+    local v
+    printf '[Unit]\nDescription=Cellblock gateway (%s)\nStartLimitIntervalSec=0\n\n[Service]\nExecStart=%s serve\n' "$instance" "$binary"
+    instance_env
+    for v in "${environment[@]}"; do printf 'Environment="%s"\n' "$v"; done
+    service_section
+    # Podman believes that containers can have the limits that its own cgroup could have, and systemd hands on only
+    # what a unit asks for.
+    printf 'CPUWeight=100\nMemoryAccounting=yes\nTasksAccounting=yes\n'
+    printf '\n[Install]\nWantedBy=default.target\n'
 }
 
-write_system_unit() {
-    {
-        printf '[Unit]\nDescription=Cellblock gateway (%s)\nStartLimitIntervalSec=0\n\n[Service]\n' "$instance"
-        printf 'ExecStart=%s/bin/enter --instance %s -- %s serve\n' "$state" "$instance" "$binary"
-        service_section
-        printf '\n[Install]\nWantedBy=multi-user.target\n'
-    } >"$(system_unit)"
+system_unit_text() {
+    printf '[Unit]\nDescription=Cellblock gateway (%s)\nStartLimitIntervalSec=0\n\n[Service]\n' "$instance"
+    printf 'ExecStart=%s/bin/enter --instance %s -- %s serve\n' "$state" "$instance" "$binary"
+    service_section
+    printf '\n[Install]\nWantedBy=multi-user.target\n'
+}
+
+# unit_current: true when the gateway's unit is there and has no other text than it would get now.
+unit_current() {
+    if user_manager; then
+        as_user cmp -s - "$(user_unit)" < <(user_unit_text)
+    elif have_systemd; then
+        cmp -s - "$(system_unit)" < <(system_unit_text)
+    fi
+}
+
+as_user() { setpriv --reuid "$uid" --regid "$gid" --clear-groups -- "$@"; }
+
+write_user_unit() {
+    local file
+    file=$(user_unit)
+    install -d -m 0700 -o "$uid" -g "$gid" "$state/.config/systemd" "$(dirname "$file")"
+    user_unit_text | as_user tee "$file" >/dev/null
 }
 
 # start_gateway: starts it, or starts it again when it runs.
@@ -92,7 +104,7 @@ start_gateway() {
         user_systemctl enable --quiet "$instance.service"
         user_systemctl restart "$instance.service"
     elif have_systemd; then
-        write_system_unit
+        system_unit_text >"$(system_unit)"
         systemctl daemon-reload
         systemctl enable --quiet "$instance.service"
         systemctl restart "$instance.service"
