@@ -73,7 +73,7 @@ func (g *gateway) startScript(t *testing.T, p person, name string) *script {
 	t.Cleanup(cancel)
 	program := filepath.Join(g.cache, "clients/bin/python")
 	if !strings.HasSuffix(name, ".py") {
-		program = "node"
+		program = filepath.Join(g.cache, "node/bin/node")
 	}
 	s := &script{name: name, cmd: exec.CommandContext(ctx, program, filepath.Join("clients", name))}
 	s.cmd.Env = append(os.Environ(), "CELLBLOCK_URL="+p.url, "CELLBLOCK_TOKEN="+p.token, "E2E_CACHE="+g.cache,
