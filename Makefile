@@ -6,8 +6,10 @@ BIN     := bin/cellblock
 # The test instance has a user, storage and directories of its own, beside an installed one.
 INSTANCE ?= cellblock-test
 FUZZTIME ?= 5s
+# e2e/setup puts a current Node there where the machine's is too old.
+export PATH := $(or $(E2E_CACHE),/var/cache/cellblock-e2e)/node/bin:$(PATH)
 
-.PHONY: all help build fmt vet lint unit prepare integration web e2e test bench fuzz clean
+.PHONY: all help build fmt vet lint unit prepare integration clients web e2e test bench fuzz clean
 
 all: fmt vet lint unit ## format, vet, staticcheck, unit tests
 
@@ -32,14 +34,16 @@ unit: ## unit tests with the race detector
 prepare: ## the test instance: user, images, program (as root)
 	deploy/up --instance $(INSTANCE) --prepare
 
-integration: ## the launcher on real rootless Podman (as root)
+integration: prepare ## the launcher on real rootless Podman (as root)
 	TEST_INSTANCE=$(INSTANCE) containers/integration.sh
 
-web: ## the page's unit tests, types and build (wants node)
+clients: ## Node, Chromium and the Jupyter clients of the tests (as root)
+	e2e/setup
+
+web: clients ## the page's unit tests, types and build
 	cd web && npm ci --no-audit --no-fund && npm test && npm run check
 
-e2e: build ## real clients against a real gateway (as root)
-	e2e/setup
+e2e: prepare clients build ## real clients against a real gateway (as root)
 	E2E_CELLBLOCK=$(CURDIR)/$(BIN) E2E_INSTANCE=$(INSTANCE) $(GO) test -tags "e2e $(GOTAGS)" -count=1 -v -timeout 15m ./e2e/...
 
 test: prepare all integration web e2e ## all of it; sets up what it needs (as root)

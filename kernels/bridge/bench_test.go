@@ -45,34 +45,61 @@ func BenchmarkRoundTrip(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkOutput sends streams of 100-byte outputs from a kernel through a bridge to one client and reports messages
-// per second.
+// BenchmarkOutput sends bursts of 100-byte outputs, in turns directly over ZeroMQ and through a bridge to one WebSocket,
+// and reports messages per second and their ratio.
 func BenchmarkOutput(b *testing.B) {
 	for name, protocols := range map[string][]string{"v1": {wire.SubprotocolV1}, "json": nil} {
 		b.Run(name, func(b *testing.B) {
+			plain, sub := directOutput(b)
 			kernel, ws := bridgedSocket(b, protocols)
-			text := strings.Repeat("x", 100)
-			frames := kernel.Frames(kernel.Message(wire.IOPub, "stream", []byte("{}"), map[string]string{"name": "stdout", "text": text}))
 			const burst = 2000
+			var direct, bridged time.Duration
 			messages := 0
-			start := time.Now()
 			for b.Loop() {
-				go func() {
-					for range burst {
-						kernel.Send(wire.IOPub, frames)
-					}
-				}()
-				for range burst {
-					if _, _, err := ws.ReadMessage(); err != nil {
-						b.Fatal(err)
-					}
-				}
+				direct += timeBurst(b, plain, burst, func() error { _, err := sub.RecvMsg(); return err })
+				bridged += timeBurst(b, kernel, burst, func() error { _, _, err := ws.ReadMessage(); return err })
 				messages += burst
 			}
-			b.ReportMetric(float64(messages)/time.Since(start).Seconds(), "messages/s")
+			b.ReportMetric(float64(messages)/direct.Seconds(), "direct-messages/s")
+			b.ReportMetric(float64(messages)/bridged.Seconds(), "bridge-messages/s")
+			b.ReportMetric(direct.Seconds()/bridged.Seconds(), "bridge/direct")
 			b.ReportMetric(0, "ns/op")
 		})
 	}
+}
+
+// timeBurst lets a kernel send n outputs and returns how long it takes until receive has had them all.
+func timeBurst(b *testing.B, k *kernelstest.FakeKernel, n int, receive func() error) time.Duration {
+	text := strings.Repeat("x", 100)
+	frames := k.Frames(k.Message(wire.IOPub, "stream", []byte("{}"), map[string]string{"name": "stdout", "text": text}))
+	start := time.Now()
+	go func() {
+		for range n {
+			k.Send(wire.IOPub, frames)
+		}
+	}()
+	for range n {
+		if err := receive(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return time.Since(start)
+}
+
+// directOutput returns a kernel and a ZeroMQ connection that is subscribed to its outputs.
+func directOutput(b *testing.B) (*kernelstest.FakeKernel, *zmq4.Conn) {
+	k := kernelstest.NewFakeKernel(b)
+	k.Start()
+	raw := dialUnix(b, filepath.Join(k.Dir(), "k-2"))
+	conn, err := zmq4.Open(raw, null.Security(), zmq4.Sub, nil, false, nil)
+	if err == nil {
+		err = conn.SendMsg(zmq4.NewMsg([]byte{1}))
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { conn.Close() })
+	return k, conn
 }
 
 func median(all []time.Duration) time.Duration {
