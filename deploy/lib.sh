@@ -127,11 +127,23 @@ make_cgroup_and_namespace() {
     mountpoint -q "$ns" || mount -t tmpfs -o size=64k,mode=0700 "$instance" "$ns"
     mount --make-private "$ns"
     : >"$ns/mnt"
-    unshare --mount="$ns/mnt" --propagation slave sh -c "
+    lasting_namespace sh -c "
         mount --make-rshared /  # Podman warns about less
         umount -R /sys/fs/cgroup 2>/dev/null
         mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 /sys/fs/cgroup
         $make_cgroup" sh "$(own_cgroup)" "$uid" "$gid"
+}
+
+# lasting_namespace COMMAND...: a mount namespace that stays, bound at $ns/mnt, in which COMMAND has run. A namespace can
+# be bound only in an older one, and newer kernels tell the age by numbers that they hand out per processor: inside a
+# container, what one processor makes may look older than where we are. On the one that made this namespace it never does.
+lasting_namespace() {
+    local cpu
+    for cpu in $(seq 0 $(($(nproc --all) - 1))); do
+        taskset --cpu-list "$cpu" true 2>/dev/null || continue
+        if taskset --cpu-list "$cpu" unshare --mount="$ns/mnt" --propagation slave "$@" 2>"$ns/error"; then return; fi
+    done
+    die "no mount namespace can be kept at $ns/mnt: $(tail -n 1 "$ns/error")"
 }
 
 # end_pause_process: ends the process that holds the user's rootless namespaces, if it is one of theirs.
