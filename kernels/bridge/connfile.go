@@ -3,6 +3,7 @@ package bridge
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strconv"
@@ -33,13 +34,12 @@ func readConnectionFile(path string) (*connectionFile, error) {
 		return nil, fmt.Errorf("open connection file: %w", err)
 	}
 	defer f.Close()
-	raw := make([]byte, maxConnectionFile)
-	n, err := f.Read(raw)
+	raw, err := io.ReadAll(io.LimitReader(f, maxConnectionFile))
 	if err != nil {
 		return nil, fmt.Errorf("read connection file: %w", err)
 	}
 	c := connectionFile{Transport: "tcp", SignatureScheme: "hmac-sha256"}
-	if err := json.Unmarshal(raw[:n], &c); err != nil {
+	if err := json.Unmarshal(raw, &c); err != nil {
 		return nil, fmt.Errorf("connection file %s: %w", path, err)
 	}
 	return &c, c.validate()
