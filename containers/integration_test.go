@@ -235,7 +235,7 @@ func (p *place) pid(t *testing.T, handle string, bridge bool) int {
 
 func (p *place) kill(t *testing.T, handle string, bridge bool) {
 	t.Helper()
-	podman(t, "unshare", "kill", "-9", strconv.Itoa(p.pid(t, handle, bridge)))
+	podman(t, "unshare", "sh", "-c", "kill -9 "+strconv.Itoa(p.pid(t, handle, bridge))) // the smallest Debian has no program kill
 }
 
 // leftovers looks for everything that belongs to a kernel, and for processes of its owner. Podman's own helpers may

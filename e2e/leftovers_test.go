@@ -179,7 +179,7 @@ func (g *gateway) purge(t *testing.T) {
 	for _, line := range mentioning(g.run) { // Redis and Podman's service, after a kill
 		var pid string
 		if _, err := fmt.Sscanf(line, "process %s", &pid); err == nil {
-			_ = exec.Command("kill", "-9", pid).Run() // it may have ended by itself
+			_ = exec.Command("sh", "-c", "kill -9 "+pid).Run() // it may have ended by itself
 		}
 	}
 	for _, dir := range []string{g.run, g.state} {
