@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")"
 instance=${TEST_INSTANCE:-cellblock-test}
-tags="integration remote containers_image_openpgp exclude_graphdriver_btrfs exclude_graphdriver_devicemapper"
+tags="integration $(<../deploy/gotags)"
 
 # The instance's user must be able to read both files, wherever this working tree lies.
 dir=$(mktemp -d "${TMPDIR:-/tmp}/containers.XXXXXX")

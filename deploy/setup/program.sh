@@ -1,8 +1,6 @@
 # shellcheck shell=bash disable=SC2154  # the names of the instance come from lib.sh
 # The cellblock program and its configuration; sourced by up.
 
-readonly BUILD_TAGS="remote containers_image_openpgp exclude_graphdriver_btrfs exclude_graphdriver_devicemapper"
-
 # build_program GO: leaves the program in $state/setup/cellblock; Go does nothing when no source has changed.
 build_program() {
     # The tree may belong to another user, which git refuses: the version is then left out rather than the build.
@@ -10,7 +8,7 @@ build_program() {
     top=$(dirname "$here")
     git -C "$top" rev-parse HEAD >/dev/null 2>&1 || vcs=false
     (cd "$top" && env GOTOOLCHAIN=auto GOFLAGS= CGO_ENABLED=0 HOME=/root \
-        "$1" build -trimpath -buildvcs=$vcs -tags "$BUILD_TAGS" -o "$state/setup/cellblock" ./cmd/cellblock)
+        "$1" build -trimpath -ldflags "-s -w" -buildvcs=$vcs -tags "$(<"$here/gotags")" -o "$state/setup/cellblock" ./cmd/cellblock)
 }
 
 # install_program: replaces the program in one step, so that a running gateway keeps its own. Returns 1 when the
