@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"net/url"
@@ -27,6 +28,10 @@ func takePlaces(cfg config.Config) (release func(), err error) {
 		return func() {}, nil
 	}
 	lock, err := os.OpenFile(filepath.Join(cfg.RunDir, "serve.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if errors.Is(err, fs.ErrPermission) {
+		// Also root cannot open another user's file for writing there: the directory is sticky.
+		return nil, fmt.Errorf("%s belongs to another user, as whom the gateway runs: deploy/up starts it, cellblock status says how it is", cfg.RunDir)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w", err)
 	}
@@ -42,13 +47,9 @@ func takePlaces(cfg config.Config) (release func(), err error) {
 
 // listen opens the gateway's address.
 func listen(cfg config.Config) (net.Listener, error) {
-	var settings *tls.Config
-	if cfg.TLS.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(cfg.TLS.Cert, cfg.TLS.Key)
-		if err != nil {
-			return nil, fmt.Errorf("load tls.cert and tls.key: %w", err)
-		}
-		settings = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	settings, err := loadTLS(cfg)
+	if err != nil {
+		return nil, err
 	}
 	ln, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
@@ -58,6 +59,18 @@ func listen(cfg config.Config) (net.Listener, error) {
 		return tls.NewListener(ln, settings), nil
 	}
 	return ln, nil
+}
+
+// loadTLS reads the certificate and its key; nil where the gateway speaks plain HTTP.
+func loadTLS(cfg config.Config) (*tls.Config, error) {
+	if cfg.TLS.Cert == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(cfg.TLS.Cert, cfg.TLS.Key)
+	if err != nil {
+		return nil, fmt.Errorf("load tls.cert and tls.key: %w", err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}, nil
 }
 
 // origins are those of allow_origins and the gateway's public one.

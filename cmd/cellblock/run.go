@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"cellblock.io/cellblock/internal/config"
 )
@@ -75,13 +76,27 @@ container without network; every Jupyter client works with it unchanged.`,
 	root.PersistentFlags().StringVar(&a.configPath, "config", "", "configuration `file` (default $CELLBLOCK_CONFIG, else "+config.DefaultPath+")")
 	root.PersistentFlags().StringVar(&a.logLevel, "log-level", "", "`level` of messages: debug, info, warn or error (default from the configuration)")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &usageError{fmt.Sprintf("%v (see %s --help)", err, cmd.CommandPath())}
+		return &usageError{fmt.Sprintf("%s (see %s --help)", flagFault(err), cmd.CommandPath())}
 	})
 	root.AddCommand(serveCommand(a), bridgeCommand(a), userCommand(a), tokenCommand(a), kernelsCommand(a),
 		statusCommand(a), envCommand(a), versionCommand(a))
 	group(root)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
+}
+
+// flagFault says what is wrong with a flag, for people who do not know Go's types.
+func flagFault(err error) string {
+	invalid := (*pflag.InvalidValueError)(nil)
+	if !errors.As(err, &invalid) {
+		return err.Error()
+	}
+	want := map[string]string{"int": "a whole number", "duration": "a length of time, such as 90m or 720h"}
+	kind, known := want[invalid.GetFlag().Value.Type()]
+	if !known {
+		return err.Error()
+	}
+	return fmt.Sprintf("--%s: %q is not %s", invalid.GetFlag().Name, invalid.GetValue(), kind)
 }
 
 // group makes a command that only has others: alone it shows its help, and a wrong word is an error.

@@ -29,6 +29,7 @@ const (
 
 func serveCommand(a *app) *cobra.Command {
 	var address string
+	var check bool
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the gateway",
@@ -37,6 +38,7 @@ A second signal ends it at once. It runs as an ordinary user with subordinate id
 kernels; deploy/up sets all of that up. Where no Redis is configured it runs a private redis-server, and where nobody
 answers on Podman's socket it runs Podman's API service.`,
 		Example: `  cellblock serve
+  cellblock serve --check
   cellblock serve --config ./cellblock.yaml --listen 127.0.0.1:9999
   CELLBLOCK_LOG_FORMAT=json cellblock serve`,
 		Args: exactly(),
@@ -51,10 +53,15 @@ answers on Podman's socket it runs Podman's API service.`,
 					return err
 				}
 			}
+			if check {
+				_, err := loadTLS(cfg)
+				return err
+			}
 			return a.serve(cmd.Context(), cfg)
 		},
 	}
 	cmd.Flags().StringVar(&address, "listen", "", "`address` and port (default from the configuration)")
+	cmd.Flags().BoolVar(&check, "check", false, "check the configuration and start nothing")
 	return cmd
 }
 

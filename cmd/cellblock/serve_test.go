@@ -104,6 +104,8 @@ func TestServeWithBadPlaces(t *testing.T) {
 	d.serveFails("make state_dir", "not a directory", "name a directory of this user's")
 	d = newDesk(t, "tls: {cert: /nonexistent, key: /nonexistent}")
 	d.serveFails("load tls.cert and tls.key")
+	d.fails(exitFailure, []string{"load tls.cert and tls.key"}, "serve", "--check")
+	newDesk(t, "").must("serve", "--check")
 }
 
 // enginePlace is Podman's socket with one who answers as an engine does that has nothing.

@@ -39,9 +39,10 @@ func userAddCommand(a *app) *cobra.Command {
 		Use:   "add NAME",
 		Short: "Add a user",
 		Long: `Adds a user. The name has 1 to 64 small letters, digits and _.@-. A user gets in with a token: make one with
-cellblock token create --user NAME.`,
+cellblock token create --user NAME. With --exist-ok it changes the quota of a user who exists, at once.`,
 		Example: `  cellblock user add alice
   cellblock user add alice --max-kernels 3
+  cellblock user add alice --max-kernels 6 --exist-ok
   cellblock user add admin --admin --exist-ok`,
 		Args: exactly("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -51,7 +52,7 @@ cellblock token create --user NAME.`,
 	}
 	cmd.Flags().BoolVar(&u.admin, "admin", false, "an administrator, who sees everybody's kernels")
 	cmd.Flags().IntVar(&u.maxKernels, "max-kernels", 0, "how many kernels the user may have at once (default quota.max_kernels)")
-	cmd.Flags().BoolVar(&u.existOK, "exist-ok", false, "no error when the user exists with the same role")
+	cmd.Flags().BoolVar(&u.existOK, "exist-ok", false, "no error when the user exists with the same role; --max-kernels, when given, is the new quota")
 	cmd.Flags().BoolVar(&a.json, "json", false, "print the user as JSON")
 	return cmd
 }
@@ -91,8 +92,11 @@ func (a *app) addUser(ctx context.Context, o *office, u newUser) error {
 		}
 		return a.printJSON(shown)
 	}
-	if !existed {
+	switch {
+	case !existed:
 		fmt.Fprintf(a.Out, "%s %s added\n", role(found), u.name)
+	case u.ownQuota:
+		fmt.Fprintf(a.Out, "%s %s may have %d kernels at once\n", role(found), u.name, u.maxKernels)
 	}
 	return nil
 }

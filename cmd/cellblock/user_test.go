@@ -49,7 +49,10 @@ func TestAddUserAgain(t *testing.T) {
 	d := newOffice(t, "")
 	d.must("user", "add", "admin", "--admin")
 	d.fails(exitFailure, []string{"there is a user admin already", "--exist-ok"}, "user", "add", "admin", "--admin")
-	if out := d.must("user", "add", "admin", "--admin", "--exist-ok", "--max-kernels", "7"); out != "" {
+	if out := d.must("user", "add", "admin", "--admin", "--exist-ok", "--max-kernels", "7"); out != "admin admin may have 7 kernels at once\n" {
+		t.Errorf("says %q about a new quota", out)
+	}
+	if out := d.must("user", "add", "admin", "--admin", "--exist-ok"); out != "" {
 		t.Errorf("says %q about a user who was there", out)
 	}
 	if u := decode[shownUser](t, d.must("user", "add", "admin", "--admin", "--exist-ok", "--json")); u.MaxKernels != 7 {
