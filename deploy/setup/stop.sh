@@ -7,6 +7,8 @@ stop_engine() {
     [[ -e $etc/containers.conf ]] || return 0
     in_instance timeout 60 podman rm --all --force --time 0 >/dev/null 2>&1 ||
         warn "Podman did not remove the containers; their processes are ended now"
+    # What a kernel and its bridge shared. Workspaces are volumes too, and stay.
+    in_instance timeout 60 podman volume prune --force --filter label=io.cellblock.role=sockets >/dev/null 2>&1 || true
 }
 
 # instance_pids: the processes that run as the user or as one of its subordinate ids. Nobody else has these.
@@ -46,8 +48,10 @@ remove_namespace() {
     if mountpoint -q "$ns"; then umount "$ns"; fi
 }
 
-# remove_user: userdel takes the subordinate ids along where it knows of them; older ones do not.
+# remove_user: also Podman's locks, which lie outside of the instance's directories. userdel takes the subordinate ids
+# along where it knows of them; older ones do not.
 remove_user() {
+    if instance_ids; then rm -f "/dev/shm/libpod_rootless_lock_$uid"; fi
     ! getent passwd "$instance" >/dev/null || userdel "$instance" 2>/dev/null
     ! getent group "$instance" >/dev/null || groupdel "$instance"
     sed -i "/^$instance:/d" /etc/subuid /etc/subgid
