@@ -43,10 +43,11 @@ type journal struct {
 	maxBytes int
 	maxCount int
 
-	entries []entry // ascending sequence numbers
-	last    uint64  // the newest sequence number, 0 before the first
-	bytes   int
-	scanned int // no entry before this index is droppable
+	// Two queues of ascending sequence numbers, read as one: what goes goes from the front of either.
+	kept   []entry // what is not droppable
+	output []entry // what is
+	last   uint64  // the newest sequence number, 0 before the first
+	bytes  int
 }
 
 func newJournal(maxBytes, maxCount int) *journal {
@@ -57,34 +58,56 @@ func newJournal(maxBytes, maxCount int) *journal {
 func (j *journal) append(e entry) {
 	j.last++
 	e.seq = j.last
-	j.entries = append(j.entries, e)
+	if e.droppable() {
+		j.output = append(j.output, e)
+	} else {
+		j.kept = append(j.kept, e)
+	}
 	j.bytes += e.size()
-	for len(j.entries) > 1 && (j.bytes > j.maxBytes || len(j.entries) > j.maxCount) {
-		j.remove(j.oldestDroppable())
+	for n := len(j.kept) + len(j.output); n > 1 && (j.bytes > j.maxBytes || n > j.maxCount); n-- {
+		j.drop()
 	}
 }
 
-// oldestDroppable returns the index of the output that goes first, or 0 when only protected messages are left.
-func (j *journal) oldestDroppable() int {
-	for ; j.scanned < len(j.entries)-1; j.scanned++ {
-		if j.entries[j.scanned].droppable() {
-			return j.scanned
-		}
+// drop takes the oldest output out, or the oldest message of all when there is no output but the newest entry.
+func (j *journal) drop() {
+	from := &j.output
+	if len(j.output) == 0 || j.output[0].seq == j.last {
+		from = &j.kept
 	}
-	return 0
-}
-
-// remove takes entry i out. What stands before it is protected and little, so that is what moves.
-func (j *journal) remove(i int) {
-	gone := j.entries[i]
+	gone := (*from)[0]
+	(*from)[0] = entry{}
+	*from = (*from)[1:]
 	j.bytes -= gone.size()
-	j.entries[i+1].lostParent = gone.message.Parent
-	copy(j.entries[1:i+1], j.entries[:i])
-	j.entries[0] = entry{}
-	j.entries = j.entries[1:]
-	if i < j.scanned {
-		j.scanned--
+	behind := j.after(gone.seq)
+	if next := behind.next(); next != nil && next.seq == gone.seq+1 {
+		next.lostParent = gone.message.Parent
 	}
+}
+
+// after returns what is behind position.
+func (j *journal) after(position uint64) cursor {
+	behind := func(queue []entry) []entry {
+		return queue[sort.Search(len(queue), func(i int) bool { return queue[i].seq > position }):]
+	}
+	return cursor{behind(j.kept), behind(j.output)}
+}
+
+// cursor walks through both queues in the order of the sequence numbers.
+type cursor struct{ kept, output []entry }
+
+// next returns the entry that comes next, which stays the journal's, or nil at the end.
+func (c *cursor) next() *entry {
+	from := &c.kept
+	if len(c.kept) == 0 || len(c.output) > 0 && c.output[0].seq < c.kept[0].seq {
+		from = &c.output
+	}
+	if len(*from) == 0 {
+		return nil
+	}
+	e := &(*from)[0]
+	*from = (*from)[1:]
+	return e
 }
 
 // item is one step of a reader: messages that it missed because the journal had to make room, then one that is here.
@@ -101,9 +124,12 @@ type readLimit struct{ items, bytes int }
 func (j *journal) read(position uint64, session string, limit readLimit, skip func(*entry) bool) ([]item, uint64) {
 	var items []item
 	missed := 0
-	i := sort.Search(len(j.entries), func(i int) bool { return j.entries[i].seq > position })
-	for bytes := 0; i < len(j.entries) && len(items) < limit.items && bytes < limit.bytes; i++ {
-		e := &j.entries[i]
+	behind := j.after(position)
+	for bytes := 0; len(items) < limit.items && bytes < limit.bytes; {
+		e := behind.next()
+		if e == nil {
+			break
+		}
 		missed += int(e.seq - position - 1)
 		position = e.seq
 		if e.session != "" && e.session != session || skip(e) {

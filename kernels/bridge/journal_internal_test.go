@@ -3,6 +3,7 @@ package bridge
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"cellblock.io/cellblock/kernels/wire"
 )
@@ -55,7 +56,8 @@ func TestJournalKeepsWhatEndsACell(t *testing.T) {
 	if j.bytes > j.maxBytes {
 		t.Errorf("%d bytes, limit %d", j.bytes, j.maxBytes)
 	}
-	if string(j.entries[2].lostParent) != `{"p":1}` {
+	items, _ := j.read(0, "a", readLimit{items: 2, bytes: 1 << 20}, none)
+	if string(items[1].entry.lostParent) != `{"p":1}` {
 		t.Error("the gap does not know its parent")
 	}
 }
@@ -78,8 +80,8 @@ func TestJournalIsBoundedWhenAllIsProtected(t *testing.T) {
 	for range 1000 {
 		j.append(output("status", 10))
 	}
-	if len(j.entries) != 100 {
-		t.Errorf("%d entries", len(j.entries))
+	if n := len(j.kept) + len(j.output); n != 100 {
+		t.Errorf("%d entries", n)
 	}
 	if got := seen(j, 0, ""); got[0] != "-900" || len(got) != 101 {
 		t.Errorf("%v…, %d", got[0], len(got))
@@ -125,5 +127,28 @@ func TestJournalAccountsForEverything(t *testing.T) {
 	}
 	if got+missed != 5000 || missed == 0 {
 		t.Errorf("%d read, %d missed", got, missed)
+	}
+}
+
+// A kernel of many cells leaves a journal full of protected messages. Taking new output in must not cost more then: a
+// kernel whose outputs are not read in time loses them.
+func TestJournalFullOfProtectedMessagesIsAsFast(t *testing.T) {
+	fill := func(kind string) time.Duration {
+		j := newJournal(journalBytes, journalCount)
+		for range journalCount {
+			j.append(output(kind, 10))
+		}
+		for range 100 { // some output behind it, of which the oldest goes for each new one
+			j.append(output("stream", 10))
+		}
+		began := time.Now()
+		for range 20_000 {
+			j.append(output("stream", 10))
+		}
+		return time.Since(began)
+	}
+	plain, protected := fill("stream"), fill("status")
+	if limit := 20*plain + 200*time.Millisecond; protected > limit {
+		t.Errorf("20000 outputs took %v behind protected messages, %v otherwise", protected, plain)
 	}
 }
