@@ -11,10 +11,9 @@ build_program() {
         "$1" build -trimpath -ldflags "-s -w" -buildvcs=$vcs -tags "$(<"$here/gotags")" -o "$state/setup/cellblock" ./cmd/cellblock)
 }
 
-# install_program: replaces the program in one step, so that a running gateway keeps its own. Returns 1 when the
-# installed one is the same already.
+# install_program: replaces the program in one step, so that a running gateway keeps its own.
 install_program() {
-    if cmp -s "$state/setup/cellblock" "$binary"; then return 1; fi
+    if cmp -s "$state/setup/cellblock" "$binary"; then return; fi
     install -m 0755 -o root -g root "$state/setup/cellblock" "$binary.new"
     mv "$binary.new" "$binary"
 }
@@ -32,13 +31,26 @@ write_config() {
             sed -E 's#^(  unenforceable:) refuse#\1 allow#' "$config" | write_file "$config"
         fi
     fi
-    if [[ -n $1 && $(setting listen) != "$1" ]]; then
-        sed -E "s#^listen:.*#listen: $1#" "$config" | write_file "$config"
+    if [[ -n $1 && $(listen_address) != "$1" ]]; then
+        { sed -E "s#^listen:.*#listen: $1#" "$config"; grep -q '^listen:' "$config" || echo "listen: $1"; } | write_file "$config"
     fi
 }
 
 # setting KEY: the value of a top-level key of the configuration.
 setting() { sed -n -E "s/^$1:[[:space:]]*([^#]*[^#[:space:]])?[[:space:]]*(#.*)?$/\\1/p" "$etc/config.yaml" | tr -d "\"'"; }
+
+# listen_address: the configuration's, or the program's own default.
+listen_address() {
+    local address=
+    [[ ! -e $etc/config.yaml ]] || address=$(setting listen)
+    echo "${address:-127.0.0.1:8888}"
+}
+
+# check_config: before a running gateway is stopped for a configuration with which it would not start again.
+check_config() {
+    local fault
+    fault=$(in_instance "$binary" serve --check 2>&1) || die "the configuration is wrong, so the gateway is left as it is: ${fault#cellblock: }"
+}
 
 # unenforced: prints which limits of a kernel this machine cannot enforce for the instance.
 unenforced() {

@@ -4,13 +4,18 @@
 readonly ADMIN=admin
 readonly GATEWAY_SECONDS=30 KERNEL_SECONDS=90
 
+# reachable ADDRESS: where this machine reaches who listens at ADDRESS.
+reachable() {
+    case ${1%:*} in
+        '' | 0.0.0.0 | '[::]') echo "127.0.0.1:${1##*:}" ;;
+        *) echo "$1" ;;
+    esac
+}
+
 # gateway_url: where this machine reaches the gateway.
 gateway_url() {
     local address scheme=http base
-    address=$(setting listen)
-    case ${address%:*} in
-        '' | 0.0.0.0 | '[::]') address=127.0.0.1:${address##*:} ;;
-    esac
+    address=$(reachable "$(listen_address)")
     ! grep -qE '^  cert: +"?[^"# ]' "$etc/config.yaml" || scheme=https
     base=$(setting base_url)
     echo "$scheme://$address${base%/}"
@@ -37,32 +42,49 @@ admin_token() {
     (umask 077 && echo "$token" >"$file")
 }
 
-# listening: true when the instance's user listens on the gateway's port; another program there may answer too.
+# listening ADDRESS: true when the instance's user listens on that port; another program there may answer too.
 listening() {
-    local port
-    port=$(setting listen)
-    awk -v port="$(printf ':%04X' "${port##*:}")" -v uid="$uid" '
+    awk -v port="$(printf ':%04X' "$((10#${1##*:}))")" -v uid="$uid" '
         $4 == "0A" && $8 == uid && substr($2, length($2) - 4) == port { found = 1 }
         END { exit !found }' /proc/net/tcp /proc/net/tcp6 2>/dev/null
 }
 
+# check_port: another program at the gateway's address is told of before anything is built or changed.
+check_port() {
+    local address host
+    address=$(reachable "${listen:-$(listen_address)}")
+    # What is no address is the program's to explain.
+    [[ $address =~ :[0-9]{1,5}$ ]] || return 0
+    host=$(tr -d '[]' <<<"${address%:*}")
+    # shellcheck disable=SC2016  # the inner shell expands it
+    if listening "$address" || ! timeout 2 bash -c ': <"/dev/tcp/$1/$2"' bash "$host" "${address##*:}" 2>/dev/null; then return 0; fi
+    die "another program listens at $address: stop it, or choose another address with --listen"
+}
+
 healthy() {
-    listening && curl --silent --fail --insecure --max-time 5 --noproxy '*' --output /dev/null "$(gateway_url)/healthz"
+    listening "$(listen_address)" && curl --silent --fail --insecure --max-time 5 --noproxy '*' --output /dev/null "$(gateway_url)/healthz"
 }
 
 # give_up TEXT: ends up with what the gateway said last.
 give_up() {
-    gateway_log 15 2>&1 | sed 's/^/      | /' >&2
+    gateway_log 15 2>&1 | sed 's/^/      | /' >&2 || true
     die "$1; above is the end of the gateway's log: $(gateway_log)"
 }
 
 # field NAME: the first string of that name in the JSON on standard input.
 field() { tr -d '\n' | sed -n -E "s/^[^{]*\\{(.*[,[:space:]])?\"$1\"[[:space:]]*:[[:space:]]*\"([^\"]*)\".*/\\2/p"; }
 
-# start_and_wait CHANGED: starts the gateway, again when something has changed, and waits until a kernel has answered.
+# ingredients: a fingerprint of what a gateway that starts now runs with.
+ingredients() { sha256sum "$binary" "$etc/config.yaml"; }
+
+# start_and_wait: starts the gateway, again when it runs with something else than it would now, and waits until a kernel
+# has answered.
 start_and_wait() {
     step "Starting the gateway and a first kernel"
-    if [[ -n $1 ]] || ! unit_current || ! gateway_runs; then start_gateway; fi
+    if [[ $(cat "$state/setup/started" 2>/dev/null) != "$(ingredients)" ]] || ! unit_current || ! gateway_runs; then
+        start_gateway
+        ingredients >"$state/setup/started"
+    fi
     wait_until "$GATEWAY_SECONDS" healthy ||
         give_up "the gateway does not answer at $(gateway_url)/healthz"
     admin_token
@@ -71,13 +93,17 @@ start_and_wait() {
 
 # try_kernel: a kernel is idle once it has answered its bridge.
 try_kernel() {
-    local answer id model state='' end=$((SECONDS + KERNEL_SECONDS)) began
+    local answer id model execution='' end=$((SECONDS + KERNEL_SECONDS)) began
     began=$(date +%s%N)
-    answer=$(ask /api/kernels --request POST 2>&1) || give_up "no kernel could be started: $answer"
+    if ! answer=$(ask /api/kernels --request POST 2>&1); then
+        [[ $answer == *'"reason":"quota"'* ]] || give_up "no kernel could be started: $answer"
+        note "the administrator has as many kernels as allowed, so none was started for a trial"
+        return
+    fi
     id=$(field id <<<"$answer")
-    until [[ $state == idle ]]; do
+    until [[ $execution == idle ]]; do
         model=$(ask "/api/kernels/$id" 2>&1) || give_up "the first kernel did not stay: $model"
-        state=$(field execution_state <<<"$model")
+        execution=$(field execution_state <<<"$model")
         ((SECONDS < end)) || give_up "the first kernel did not answer within $KERNEL_SECONDS s"
         sleep 0.05
     done
@@ -86,11 +112,15 @@ try_kernel() {
 }
 
 tell_how_to_connect() {
-    local url command="sudo cellblock"
-    [[ $instance == cellblock ]] || command="sudo $here/enter --instance $instance -- cellblock"
+    local url command=cellblock
+    [[ $instance == cellblock ]] || command="$here/enter --instance $instance -- cellblock"
+    ! command -v sudo >/dev/null || command="sudo $command"
     url=$(setting public_url)
     url=${url%/}
     [[ -n $url ]] || url=$(gateway_url)
+    if [[ $url == http:* && ! $(listen_address) =~ ^(127\.|localhost:|\[::1\]) ]]; then
+        warn "tokens and code of other machines travel unencrypted: set tls in $etc/config.yaml, or put a proxy before it; public_url is the address that people are told"
+    fi
     cat <<TEXT
 
 Cellblock is running at $url/
