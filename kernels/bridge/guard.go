@@ -20,7 +20,8 @@ const (
 	maxReady        = 4 << 10 // bytes of the READY command
 	maxFramesShell  = 136     // identities, delimiter, signature, parts and buffers
 	maxMessageBytes = 96 << 20
-	maxCommands     = 100 // ignored commands after the handshake
+	maxSkipped      = 1 << 30 // bytes of one message that are read over because they are too many
+	maxCommands     = 100     // ignored commands after the handshake
 	handshakeTime   = 5 * time.Second
 	progressTime    = 10 * time.Second // at least some bytes of a frame that has begun
 	frameTime       = 60 * time.Second // a whole frame that has begun
@@ -46,6 +47,9 @@ type guard struct {
 	more        bool // within a message
 	frames      int
 	bytes       uint64
+	skipped     uint64 // bytes of the present message that were read over
+	skipping    bool   // within a frame that is read over
+	stand       []byte // stands for a frame that was read over
 	commands    int
 	armed       bool // a read deadline is set
 	frameStart  time.Time
@@ -77,10 +81,15 @@ func (g *guard) open(id zmq4.SocketIdentity) (conn *zmq4.Conn, err error) {
 
 // Read hands out at most what has been granted, granting the next frame when the last one is used up.
 func (g *guard) Read(p []byte) (int, error) {
-	for g.granted == 0 {
+	for g.granted == 0 && len(g.stand) == 0 {
 		if err := g.grant(); err != nil {
 			return 0, err
 		}
+	}
+	if len(g.stand) > 0 {
+		n := copy(p, g.stand)
+		g.stand = g.stand[n:]
+		return n, nil
 	}
 	n := min(len(p), g.granted)
 	if g.r.Buffered() == 0 {
@@ -112,21 +121,58 @@ func (g *guard) grant() error {
 		return g.grantCommand(flags, header, length)
 	case !g.established:
 		return fmt.Errorf("%w: message before READY", errProtocol)
-	case length > maxFrame[g.kind]:
+	case length > maxSkipped:
 		return fmt.Errorf("%w: frame of %d bytes", errProtocol, length)
 	}
 	if !g.more {
-		g.frames, g.bytes = 0, 0
+		g.frames, g.bytes, g.skipped = 0, 0, 0
 	}
 	g.more = flags&1 != 0
 	g.frames++
-	g.bytes += length
-	if g.frames > maxFramesShell || g.bytes > maxMessageBytes {
-		return fmt.Errorf("%w: message of %d frames, %d bytes", errProtocol, g.frames, g.bytes)
+	if g.frames > maxFramesShell || g.skipped+length > maxSkipped {
+		return fmt.Errorf("%w: message of %d frames, %d bytes", errProtocol, g.frames, g.bytes+g.skipped+length)
 	}
+	if length > maxFrame[g.kind] || g.bytes+length > maxMessageBytes {
+		return g.skip(flags, header, length)
+	}
+	g.bytes += length
 	g.granted = header + int(length)
 	return nil
 }
+
+// skip reads over a frame that is too large for the bridge and puts an empty one in its place. That ends one message
+// and not the link: a kernel whose link ends looks restarted, although it lives and only printed much.
+func (g *guard) skip(flags byte, header int, length uint64) error {
+	g.skipping = true
+	defer func() { g.skipping = false }()
+	for left := uint64(header) + length; left > 0; {
+		if _, err := g.peek(1); err != nil {
+			return err
+		}
+		n, err := g.r.Discard(int(min(left, uint64(g.r.Buffered()))))
+		if err != nil {
+			return err
+		}
+		left -= uint64(n)
+	}
+	g.frameStart = time.Time{}
+	g.skipped += length
+	g.stand = []byte{flags & 1, 0}
+	return nil
+}
+
+// tooLarge returns an error when parts of the message that was read last are missing because they were too large.
+func (g *guard) tooLarge() error {
+	if g.skipped == 0 {
+		return nil
+	}
+	return &tooLargeError{size: g.skipped + g.bytes}
+}
+
+// tooLargeError says that a message was left out for its size in bytes.
+type tooLargeError struct{ size uint64 }
+
+func (e *tooLargeError) Error() string { return fmt.Sprintf("message of %d bytes", e.size) }
 
 // peekFrame returns a frame's length, flags and the size of its header without consuming it. Between messages it
 // waits without end, within one only as long as arm allows.
@@ -148,7 +194,7 @@ func (g *guard) peek(n int) ([]byte, error) {
 	if g.r.Buffered() >= n {
 		return g.r.Peek(n)
 	}
-	if g.established && !g.more && g.r.Buffered() == 0 {
+	if g.established && !g.more && !g.skipping && g.r.Buffered() == 0 {
 		if err := g.disarm(); err != nil {
 			return nil, err
 		}

@@ -7,8 +7,11 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-zeromq/zmq4"
@@ -99,7 +102,8 @@ func TestGuardRefuses(t *testing.T) {
 		"reserved flags":        {hello, readyAs("ROUTER"), []byte("\x08\x00")},
 		"frame of 2^49":         {hello, readyAs("ROUTER"), long(0, 1<<49)},
 		"frame of 2^63":         {hello, readyAs("ROUTER"), long(0, 1<<63)},
-		"frame over the limit":  {hello, readyAs("ROUTER"), long(0, 16<<20+1)},
+		"frame beyond skipping": {hello, readyAs("ROUTER"), long(0, maxSkipped+1)},
+		"message too long":      {hello, readyAs("ROUTER"), long(1, 17<<20), make([]byte, 17<<20), long(0, maxSkipped-1)},
 		"endless MORE":          {hello, readyAs("ROUTER"), bytes.Repeat([]byte("\x01\x00"), maxFramesShell+1)},
 		"command in a message":  {hello, readyAs("ROUTER"), []byte("\x01\x00\x04\x00")},
 		"101 commands":          {hello, readyAs("ROUTER"), bytes.Repeat(command("\x04PING"), maxCommands+1)},
@@ -119,6 +123,58 @@ func TestGuardRefuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// One message that is too large does not end the link: it is read over, and what comes after it arrives.
+func TestGuardReadsOverWhatIsTooLarge(t *testing.T) {
+	large := bytes.Repeat([]byte("x"), 16<<20+1)
+	script := bytes.Join([][]byte{
+		greeting(nil), readyAs("ROUTER"), []byte("\x01\x01a"), long(1, uint64(len(large))), large, []byte("\x00\x01b"),
+		[]byte("\x00\x01c"), long(0, 16<<20), large[:16<<20], long(0, uint64(len(large))), large, []byte("\x00\x01d"),
+	}, nil)
+	g := newGuard(scripted{r: bytes.NewReader(script)}, zmq4.Dealer)
+	conn, err := g.open(zmq4.SocketIdentity("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []struct {
+		frames []string
+		over   bool
+	}{{[]string{"a", "", "b"}, true}, {[]string{"c"}, false}, {[]string{string(large[1:])}, false}, {[]string{""}, true}, {[]string{"d"}, false}} {
+		m, err := conn.RecvMsg()
+		if err != nil {
+			t.Fatalf("message %d: %v", i, err)
+		}
+		var got []string
+		for _, f := range m.Frames {
+			got = append(got, string(f))
+		}
+		if !slices.Equal(got, want.frames) || g.tooLarge() != nil != want.over {
+			t.Errorf("message %d: %d frames, too large: %v", i, len(got), g.tooLarge())
+		}
+	}
+}
+
+// A frame that is read over has a deadline as any other.
+func TestStallInWhatIsReadOverEndsTheLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		defer ours.Close()
+		g := newGuard(ours, zmq4.Dealer)
+		g.greeted, g.established = true, true
+		go func() {
+			theirs.Write(long(0, 17<<20))  //nolint:errcheck // the reader's error is looked at
+			theirs.Write(make([]byte, 10)) //nolint:errcheck
+		}()
+		began := time.Now()
+		if _, err := g.Read(make([]byte, 100)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("read: %v", err)
+		}
+		if took := time.Since(began); took != progressTime {
+			t.Errorf("after %v", took)
+		}
+	})
 }
 
 // A peer that accepts and says nothing does not hold dialLink for ever: ctx ends it.

@@ -140,6 +140,11 @@ func (h *hub) malformed(ch wire.Channel, err error) {
 		return
 	}
 	h.log.Warn("message dropped", "channel", ch, "total", h.dropped, "cause", err)
-	h.publishNotice(fmt.Sprintf("The kernel sent a message on %s that is not valid; it was dropped (%d so far).", ch, h.dropped),
-		bytes.Clone(h.activity.lastParent))
+	text := fmt.Sprintf("The kernel sent a message on %s that is not valid; it was dropped (%d so far).", ch, h.dropped)
+	var large *tooLargeError
+	if errors.As(err, &large) {
+		text = fmt.Sprintf("[A message of %.1f MB on %s was left out: a kernel may send at most 64 MiB in one message, 16 MiB in a reply.]",
+			float64(large.size)/1e6, ch)
+	}
+	h.publishNotice(text, bytes.Clone(h.activity.lastParent))
 }
