@@ -48,6 +48,7 @@ type client struct {
 	ws        *websocket.Conn
 	out       *batchConn
 	sessionID string
+	since     uint64 // where in the journal a session begins that is new
 	v1        bool
 	// jupyterServer marks jupyter_server's gateway client, which ends its own reading at the first binary frame and
 	// drops a connection over tornadoLimit.

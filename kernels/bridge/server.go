@@ -137,6 +137,7 @@ func (s *server) channels(w http.ResponseWriter, r *http.Request) {
 	if sessionID == "" {
 		sessionID = newID()
 	}
+	since := s.hub.now() // before the client can know that it is connected: from then on it misses nothing
 	ws, err := s.upgrader.Upgrade(w, r, nil)
 	if err != nil {
 		return // Upgrade has answered
@@ -147,7 +148,7 @@ func (s *server) channels(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := &client{
-		hub: s.hub, log: s.cfg.Log, ws: ws, out: out, sessionID: sessionID,
+		hub: s.hub, log: s.cfg.Log, ws: ws, out: out, sessionID: sessionID, since: since,
 		v1:       ws.Subprotocol() == wire.SubprotocolV1,
 		wake:     make(chan struct{}, 1),
 		closings: make(chan closing, 1),

@@ -37,7 +37,7 @@ func (s *session) notify() {
 }
 
 // attach makes c the client of its session. A session that comes back continues behind the last message that
-// arrived; a new one begins with the present. An earlier connection of the same session is closed.
+// arrived; a new one begins with what comes after its request. An earlier connection of the same session is closed.
 func (h *hub) attach(c *client) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -47,7 +47,7 @@ func (h *hub) attach(c *client) error {
 		if len(h.sessions) >= maxSessions {
 			return errTooManySessions
 		}
-		s = &session{id: c.sessionID, written: h.journal.last, confirmed: h.journal.last}
+		s = &session{id: c.sessionID, written: c.since, confirmed: c.since}
 		h.sessions[s.id] = s
 	}
 	if s.client != nil {
@@ -60,6 +60,13 @@ func (h *hub) attach(c *client) error {
 	c.session = s
 	c.notify()
 	return nil
+}
+
+// now is the journal position of the newest message.
+func (h *hub) now() uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.journal.last
 }
 
 // detach is called when c's connection has ended.
