@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -151,4 +152,30 @@ func TestJournalFullOfProtectedMessagesIsAsFast(t *testing.T) {
 	if limit := 20*plain + 200*time.Millisecond; protected > limit {
 		t.Errorf("20000 outputs took %v behind protected messages, %v otherwise", protected, plain)
 	}
+}
+
+// Buffers cost memory also when they are empty, and a kernel can send many of them for a few bytes.
+func TestJournalIsBoundedInMemory(t *testing.T) {
+	const limit = 16 << 20
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	j := newJournal(limit, journalCount)
+	for range 30_000 {
+		frames := make([][]byte, 0, maxFramesShell)
+		for range wire.MaxBuffers {
+			frames = append(frames, []byte{})
+		}
+		e := output("stream", 10)
+		e.message.Buffers = frames
+		j.append(e)
+	}
+	if used := heap() - before; used > 2*limit {
+		t.Errorf("a journal of at most %d bytes uses %d", limit, used)
+	}
+	runtime.KeepAlive(j)
 }

@@ -42,8 +42,14 @@ type socket struct {
 	channel wire.Channel
 	guard   *guard
 	conn    *zmq4.Conn
-	queue   chan [][]byte
+	queue   chan outgoing
 	queued  atomic.Int64 // bytes
+}
+
+// outgoing is a message that waits to be written to the kernel.
+type outgoing struct {
+	frames [][]byte
+	size   int64
 }
 
 // dialLink connects all sockets, waiting until the kernel has bound them or ctx ends.
@@ -88,7 +94,7 @@ func dialSocket(ctx context.Context, file *connectionFile, ch wire.Channel, id z
 				c.Close()
 				return nil, err
 			}
-			return &socket{channel: ch, guard: g, conn: conn, queue: make(chan [][]byte, maxQueued)}, nil
+			return &socket{channel: ch, guard: g, conn: conn, queue: make(chan outgoing, maxQueued)}, nil
 		}
 		select {
 		case <-ctx.Done():
@@ -116,7 +122,7 @@ func (l *link) send(m *wire.Message) error {
 		return errQueueFull
 	}
 	select {
-	case s.queue <- l.signer.Frames(m):
+	case s.queue <- outgoing{l.signer.Frames(m), size}:
 		return nil
 	default:
 		s.queued.Add(-size)
@@ -147,6 +153,10 @@ func (l *link) readLoop(s *socket, receive func(wire.Message), malformed func(wi
 		if err != nil {
 			return fmt.Errorf("read %s: %w", s.channel, err)
 		}
+		if err := s.guard.tooLarge(); err != nil {
+			malformed(s.channel, err)
+			continue
+		}
 		m, err := l.signer.DecodeFrames(s.channel, raw.Frames)
 		if err != nil {
 			malformed(s.channel, err)
@@ -159,25 +169,23 @@ func (l *link) readLoop(s *socket, receive func(wire.Message), malformed func(wi
 // writeLoop sends what is queued; what is there at one time leaves as one write.
 func (s *socket) writeLoop(ctx context.Context) error {
 	for {
-		var frames [][]byte
+		var next outgoing
 		select {
-		case frames = <-s.queue:
+		case next = <-s.queue:
 		default:
 			if err := s.guard.Flush(); err != nil {
 				return fmt.Errorf("write %s: %w", s.channel, err)
 			}
 			select {
-			case frames = <-s.queue:
+			case next = <-s.queue:
 			case <-ctx.Done():
 				return ctx.Err()
 			}
 		}
-		if err := s.conn.SendMsg(zmq4.NewMsgFrom(frames...)); err != nil {
+		if err := s.conn.SendMsg(zmq4.NewMsgFrom(next.frames...)); err != nil {
 			return fmt.Errorf("write %s: %w", s.channel, err)
 		}
-		for _, f := range frames[2:] {
-			s.queued.Add(-int64(len(f)))
-		}
+		s.queued.Add(-next.size)
 	}
 }
 

@@ -47,11 +47,14 @@ type Message struct {
 	Buffers  [][]byte
 }
 
+// bufferOverhead is what a buffer costs beside its bytes, about: also empty ones must not come for nothing.
+const bufferOverhead = 64
+
 // Size is the number of bytes that the message keeps in memory, about.
 func (m *Message) Size() int {
 	n := len(m.Header) + len(m.Parent) + len(m.Metadata) + len(m.Content)
 	for _, b := range m.Buffers {
-		n += len(b)
+		n += len(b) + bufferOverhead
 	}
 	return n
 }
