@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"sync"
@@ -139,26 +140,52 @@ func (c *client) writeItem(it item) error {
 	return c.writeEntry(it.entry)
 }
 
+// largeMessage is the size in bytes above which a message is sent in pieces: no copy is made of it then, however many
+// clients it has.
+const largeMessage = maxCollected
+
 // writeEntry sends one message. What this client is known not to survive is replaced by a notice that says so.
 func (c *client) writeEntry(e entry) error {
 	if err := c.ws.SetWriteDeadline(time.Now().Add(clientWriteTime)); err != nil {
 		return err
 	}
-	if c.v1 {
-		return c.ws.WriteMessage(websocket.BinaryMessage, wire.AppendV1(nil, &e.message))
-	}
-	frame, binary := wire.AppendLegacy(nil, &e.message, e.header)
+	pieces, size, kind := c.encode(&e)
 	if c.jupyterServer {
-		if text := unfit(e, len(frame), binary); text != "" {
+		if text := unfit(e, size, kind == websocket.BinaryMessage); text != "" {
 			notice := synthetic(c.hub.currentSession(), "stream", e.message.Parent, map[string]string{"name": "stderr", "text": text})
-			frame, binary = wire.AppendLegacy(nil, &notice.message, notice.header)
+			pieces, size, kind = c.encode(&notice)
 		}
 	}
-	kind := websocket.TextMessage
-	if binary {
-		kind = websocket.BinaryMessage
+	if size <= largeMessage {
+		return c.ws.WriteMessage(kind, bytes.Join(pieces, nil))
 	}
-	return c.ws.WriteMessage(kind, frame)
+	w, err := c.ws.NextWriter(kind)
+	if err != nil {
+		return err
+	}
+	for _, p := range pieces {
+		if _, err := w.Write(p); err != nil {
+			return err
+		}
+	}
+	return w.Close()
+}
+
+// encode returns the frame of e in the client's format, in pieces, with its size and kind.
+func (c *client) encode(e *entry) (pieces [][]byte, size, kind int) {
+	kind = websocket.BinaryMessage
+	if c.v1 {
+		pieces = wire.V1(&e.message)
+	} else {
+		var isBinary bool
+		if pieces, isBinary = wire.Legacy(&e.message, e.header); !isBinary {
+			kind = websocket.TextMessage
+		}
+	}
+	for _, p := range pieces {
+		size += len(p)
+	}
+	return pieces, size, kind
 }
 
 // unfit says why jupyter_server's gateway client cannot receive a frame, or nothing.

@@ -1,9 +1,11 @@
 package bridge
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 // Limits and times of one WebSocket.
 const (
 	maxClientMessage = 64 << 20
+	smallRequest     = 64 << 10 // what each client may have in memory of a message that is not whole yet
 	maxBadFrames     = 100
 	batchItems       = 256
 	batchBytes       = 1 << 20
@@ -86,10 +89,11 @@ func (c *client) run(ctx context.Context) error {
 	}
 	defer c.hub.detach(c)
 	g, ctx := errgroup.WithContext(ctx)
+	ctx, stop := context.WithCancel(ctx)
 	readerDone := make(chan struct{})
 	g.Go(func() error {
 		defer close(readerDone)
-		err := c.readLoop()
+		err := c.readLoop(ctx)
 		var refused closing
 		if !errors.As(err, &refused) {
 			refused = closeDrain // nothing more comes: the gateway is going away, or the client is gone
@@ -98,6 +102,7 @@ func (c *client) run(ctx context.Context) error {
 		return nil
 	})
 	g.Go(func() error {
+		defer stop()
 		defer c.ws.Close()
 		if err := c.writeLoop(ctx); err != nil {
 			return err
@@ -115,7 +120,7 @@ func (c *client) run(ctx context.Context) error {
 func (c closing) Error() string { return fmt.Sprintf("close %d: %s", c.code, c.text) }
 
 // readLoop takes requests until the connection ends.
-func (c *client) readLoop() error {
+func (c *client) readLoop(ctx context.Context) error {
 	c.ws.SetReadLimit(maxClientMessage)
 	c.ws.SetPongHandler(func(payload string) error {
 		if position, ok := c.pings.pong(payload, time.Now()); ok {
@@ -128,14 +133,35 @@ func (c *client) readLoop() error {
 		if err := c.ws.SetReadDeadline(time.Now().Add(pongWait)); err != nil {
 			return fmt.Errorf("set deadline: %w", err)
 		}
-		kind, frame, err := c.ws.ReadMessage()
-		if err != nil {
-			return fmt.Errorf("read: %w", err)
-		}
-		if err := c.take(kind, frame); err != nil {
+		if err := c.readMessage(ctx); err != nil {
 			return err
 		}
 	}
+}
+
+// readMessage reads and takes one message. Of large ones, all clients together have one in memory that is not whole
+// yet; the others wait, and their clients with them.
+func (c *client) readMessage(ctx context.Context) error {
+	kind, r, err := c.ws.NextReader()
+	if err != nil {
+		return fmt.Errorf("read: %w", err)
+	}
+	frame, err := io.ReadAll(io.LimitReader(r, smallRequest))
+	if err != nil {
+		return fmt.Errorf("read: %w", err)
+	}
+	if len(frame) == smallRequest {
+		select {
+		case c.hub.large <- struct{}{}:
+			defer func() { <-c.hub.large }()
+		case <-ctx.Done():
+			return fmt.Errorf("read: %w", ctx.Err())
+		}
+		if frame, err = io.ReadAll(io.MultiReader(bytes.NewReader(frame), r)); err != nil {
+			return fmt.Errorf("read: %w", err)
+		}
+	}
+	return c.take(kind, frame)
 }
 
 // take decodes one frame and gives it to the hub. A malformed one is counted and dropped.

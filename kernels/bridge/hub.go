@@ -34,7 +34,8 @@ const (
 // hub is the heart of a bridge: it takes what clients ask and what the kernel says, keeps the journal, and knows what
 // state the kernel is in. Clients read the journal at their own pace; the hub never waits for anyone.
 type hub struct {
-	log *slog.Logger
+	log   *slog.Logger
+	large chan struct{} // full while a client's large message is being read
 
 	mu       sync.Mutex // nothing blocks while it is held
 	phase    phase
@@ -72,6 +73,7 @@ type pending struct {
 func newHub(log *slog.Logger) *hub {
 	return &hub{
 		log:      log,
+		large:    make(chan struct{}, 1),
 		journal:  newJournal(journalBytes, journalCount),
 		sessions: make(map[string]*session),
 		pending:  make(map[string]pending),

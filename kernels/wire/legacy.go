@@ -8,48 +8,59 @@ import (
 )
 
 // AppendLegacy appends m in jupyter_server's default WebSocket format and reports whether the frame is to be sent as
-// binary: a JSON text without buffers, otherwise 32-bit big-endian offsets in front of the JSON and the buffers. The
-// header must be m's own, parsed; its msg_id and msg_type are repeated at the top level, where clients look for them.
+// binary. See Legacy.
 func AppendLegacy(dst []byte, m *Message, h Header) (frame []byte, binaryFrame bool) {
-	if len(m.Buffers) == 0 {
-		return appendEnvelope(dst, m, h, true), false
-	}
-	start := len(dst)
-	n := 1 + len(m.Buffers)
-	dst = binary.BigEndian.AppendUint32(dst, uint32(n))
-	dst = append(dst, make([]byte, 4*n)...)
-	place := func(i int) {
-		binary.BigEndian.PutUint32(dst[start+4*(i+1):], uint32(len(dst)-start))
-	}
-	place(0)
-	dst = appendEnvelope(dst, m, h, false)
-	for i, b := range m.Buffers {
-		place(i + 1)
-		dst = append(dst, b...)
-	}
-	return dst, true
+	pieces, binaryFrame := Legacy(m, h)
+	return append(dst, bytes.Join(pieces, nil)...), binaryFrame
 }
 
-// appendEnvelope builds the JSON object around parts that check has found to be objects.
-func appendEnvelope(dst []byte, m *Message, h Header, withBuffers bool) []byte {
-	dst = append(dst, `{"header":`...)
-	dst = append(dst, m.Header...)
-	dst = append(dst, `,"parent_header":`...)
-	dst = append(dst, m.Parent...)
-	dst = append(dst, `,"metadata":`...)
-	dst = append(dst, m.Metadata...)
-	dst = append(dst, `,"content":`...)
-	dst = append(dst, m.Content...)
-	if withBuffers {
-		dst = append(dst, `,"buffers":[]`...)
+// Legacy returns the WebSocket frame of m in jupyter_server's default format, in pieces that follow each other and
+// alias m, and reports whether it is to be sent as binary: a JSON text without buffers, otherwise 32-bit big-endian
+// offsets in front of the JSON and the buffers. The header must be m's own, parsed; its msg_id and msg_type are
+// repeated at the top level, where clients look for them.
+func Legacy(m *Message, h Header) (pieces [][]byte, binaryFrame bool) {
+	if len(m.Buffers) == 0 {
+		return envelope(make([][]byte, 0, 9), m, h), false
 	}
-	dst = append(dst, `,"channel":`...)
-	dst = appendString(dst, string(m.Channel))
-	dst = append(dst, `,"msg_id":`...)
-	dst = appendString(dst, h.MsgID)
-	dst = append(dst, `,"msg_type":`...)
-	dst = appendString(dst, h.MsgType)
-	return append(dst, '}')
+	n := 1 + len(m.Buffers)
+	head := make([]byte, 0, 4*(n+1))
+	pieces = envelope(append(make([][]byte, 0, 9+n), nil), m, h)
+	head = binary.BigEndian.AppendUint32(head, uint32(n))
+	at := uint32(4 * (n + 1))
+	head = binary.BigEndian.AppendUint32(head, at)
+	for _, p := range pieces {
+		at += uint32(len(p))
+	}
+	for _, b := range m.Buffers {
+		head = binary.BigEndian.AppendUint32(head, at)
+		at += uint32(len(b))
+	}
+	pieces[0] = head
+	return append(pieces, m.Buffers...), true
+}
+
+// The names of the envelope's members, each with what stands before it.
+var (
+	headerName   = []byte(`{"header":`)
+	parentName   = []byte(`,"parent_header":`)
+	metadataName = []byte(`,"metadata":`)
+	contentName  = []byte(`,"content":`)
+)
+
+// envelope appends the pieces of the JSON object around parts that check has found to be objects.
+func envelope(dst [][]byte, m *Message, h Header) [][]byte {
+	end := make([]byte, 0, 256)
+	if len(m.Buffers) == 0 {
+		end = append(end, `,"buffers":[]`...)
+	}
+	end = append(end, `,"channel":`...)
+	end = appendString(end, string(m.Channel))
+	end = append(end, `,"msg_id":`...)
+	end = appendString(end, h.MsgID)
+	end = append(end, `,"msg_type":`...)
+	end = appendString(end, h.MsgType)
+	end = append(end, '}')
+	return append(dst, headerName, m.Header, parentName, m.Parent, metadataName, m.Metadata, contentName, m.Content, end)
 }
 
 func appendString(dst []byte, s string) []byte {

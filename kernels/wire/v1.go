@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 )
@@ -8,30 +9,28 @@ import (
 // SubprotocolV1 is the WebSocket subprotocol that selects the v1 format.
 const SubprotocolV1 = "v1.kernel.websocket.jupyter.org"
 
-// AppendV1 appends the one binary WebSocket frame of m in the v1 format: a count of offsets, the offsets (all 64-bit
-// little-endian), then channel, header, parent_header, metadata, content and the buffers.
-func AppendV1(dst []byte, m *Message) []byte {
+// AppendV1 appends the one binary WebSocket frame of m in the v1 format. See V1.
+func AppendV1(dst []byte, m *Message) []byte { return append(dst, bytes.Join(V1(m), nil)...) }
+
+// V1 returns the one binary WebSocket frame of m in the v1 format, in pieces that follow each other and alias m: a
+// count of offsets, the offsets (all 64-bit little-endian), then channel, header, parent_header, metadata, content and
+// the buffers.
+func V1(m *Message) [][]byte {
 	offsets := 6 + len(m.Buffers)
+	pieces := append(make([][]byte, 0, offsets), nil, m.Header, m.Parent, m.Metadata, m.Content)
+	pieces = append(pieces, m.Buffers...)
 	pos := uint64(8 * (offsets + 1))
-	dst = binary.LittleEndian.AppendUint64(dst, uint64(offsets))
-	dst = binary.LittleEndian.AppendUint64(dst, pos)
-	for _, n := range []int{len(m.Channel), len(m.Header), len(m.Parent), len(m.Metadata), len(m.Content)} {
-		pos += uint64(n)
-		dst = binary.LittleEndian.AppendUint64(dst, pos)
+	head := make([]byte, 0, int(pos)+len(m.Channel))
+	head = binary.LittleEndian.AppendUint64(head, uint64(offsets))
+	head = binary.LittleEndian.AppendUint64(head, pos)
+	pos += uint64(len(m.Channel))
+	for _, p := range pieces[1:] {
+		head = binary.LittleEndian.AppendUint64(head, pos)
+		pos += uint64(len(p))
 	}
-	for _, b := range m.Buffers {
-		pos += uint64(len(b))
-		dst = binary.LittleEndian.AppendUint64(dst, pos)
-	}
-	dst = append(dst, m.Channel...)
-	dst = append(dst, m.Header...)
-	dst = append(dst, m.Parent...)
-	dst = append(dst, m.Metadata...)
-	dst = append(dst, m.Content...)
-	for _, b := range m.Buffers {
-		dst = append(dst, b...)
-	}
-	return dst
+	head = binary.LittleEndian.AppendUint64(head, pos)
+	pieces[0] = append(head, m.Channel...)
+	return pieces
 }
 
 // DecodeV1 reads a frame that a client sent in the v1 format. The message aliases frame.
