@@ -127,7 +127,7 @@ Cellblock is running at $url/
 The administrator's token: $token
 
 JupyterLab:  JUPYTER_GATEWAY_AUTH_TOKEN=$token jupyter lab --gateway-url=$url
-A browser:   $url/login?token=$token
+A browser:   $url/ and sign in with the token
 A script:    curl -H "Authorization: token $token" $url/api/kernelspecs
 
 A person more:  $command user add NAME, then $command token create --user NAME
