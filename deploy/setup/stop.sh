@@ -5,6 +5,8 @@
 # function does; a broken engine must not keep an instance alive.
 stop_engine() {
     [[ -e $etc/containers.conf ]] || return 0
+    # Without the user's manager nothing runs, and Podman cannot either: this is a second down.
+    if user_manager && [[ ! -S /run/user/$uid/bus ]]; then return; fi
     in_instance timeout 60 podman rm --all --force --time 0 >/dev/null 2>&1 ||
         warn "Podman did not remove the containers; their processes are ended now"
     # What a kernel and its bridge shared. Workspaces are volumes too, and stay.
