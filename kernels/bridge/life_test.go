@@ -197,3 +197,15 @@ func TestActivity(t *testing.T) {
 		t.Errorf("busy cells, idle control request: %+v", s)
 	}
 }
+
+// From the moment of its 101 on a new client gets all that the kernel says.
+func TestNewSessionMissesNothingAfterItsUpgrade(t *testing.T) {
+	r := startedRig(t)
+	for i := range 200 {
+		c := r.connect(fmt.Sprint("session", i))
+		text := fmt.Sprint("said after the upgrade ", i)
+		r.kernel.Publish("stream", nil, map[string]string{"text": text})
+		c.expect("iopub.stream " + text)
+		c.ws.Close()
+	}
+}
