@@ -152,8 +152,8 @@ func (c *client) writeEntry(e entry) error {
 	pieces, size, kind := c.encode(&e)
 	if c.jupyterServer {
 		if text := unfit(e, size, kind == websocket.BinaryMessage); text != "" {
-			notice := synthetic(c.hub.currentSession(), "stream", e.message.Parent, map[string]string{"name": "stderr", "text": text})
-			pieces, size, kind = c.encode(&notice)
+			n := notice(c.hub.currentSession(), e.message.Parent, text)
+			pieces, size, kind = c.encode(&n)
 		}
 	}
 	if size <= largeMessage {

@@ -58,7 +58,7 @@ type client struct {
 	jupyterServer bool
 
 	session  *session // set by attach
-	position uint64   // in the journal; the writer's, changed under the hub's mu
+	position uint64   // in the journal; set by attach, then the writer's, changed under the hub's mu
 	wake     chan struct{}
 	closings chan closing
 	pings    pings
@@ -66,18 +66,12 @@ type client struct {
 }
 
 func (c *client) notify() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
+	offer(c.wake, struct{}{})
 }
 
 // closeWith asks the writer to end the connection; the first reason wins.
 func (c *client) closeWith(why closing) {
-	select {
-	case c.closings <- why:
-	default:
-	}
+	offer(c.closings, why)
 }
 
 // run serves the connection until it ends.
@@ -178,10 +172,7 @@ func (c *client) take(kind int, frame []byte) error {
 	}
 	var h wire.Header
 	if err == nil {
-		h, err = wire.ParseHeader(m.Header)
-	}
-	if err == nil && (h.MsgID == "" || h.MsgType == "") {
-		err = fmt.Errorf("%w: header without msg_id or msg_type", wire.ErrMalformed)
+		h, err = wire.MessageHeader(m.Header)
 	}
 	if err != nil {
 		c.log.Debug("malformed message from a client", "cause", err)
@@ -196,7 +187,6 @@ func (c *client) take(kind int, frame []byte) error {
 
 // writeLoop is the only writer of messages.
 func (c *client) writeLoop(ctx context.Context) error {
-	c.position = c.start()
 	keepalive := time.NewTicker(pingPeriod)
 	defer keepalive.Stop()
 	for {
@@ -230,13 +220,6 @@ func (c *client) writeLoop(ctx context.Context) error {
 			return c.sayGoodbye(closeShutdown)
 		}
 	}
-}
-
-// start is where this connection begins to read the journal.
-func (c *client) start() uint64 {
-	c.hub.mu.Lock()
-	defer c.hub.mu.Unlock()
-	return c.session.written
 }
 
 // ping sends one behind what has been written, unless that is confirmed or one is under way.

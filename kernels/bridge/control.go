@@ -25,7 +25,7 @@ func (s *server) model(w http.ResponseWriter, r *http.Request) {
 	st := s.hub.status()
 	writeJSON(w, http.StatusOK, map[string]any{
 		"id": r.PathValue("id"), "name": s.cfg.kernelName, "execution_state": st.State, "connections": st.Connections,
-		"last_activity": st.LastActivity.UTC().Format("2006-01-02T15:04:05.000000Z"),
+		"last_activity": st.LastActivity.UTC().Format(timeFormat),
 	})
 }
 

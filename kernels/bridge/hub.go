@@ -54,7 +54,6 @@ type hub struct {
 	kernelSession string
 	changed       chan struct{} // closed and replaced when phase or generation change
 	dropped       int           // messages of the kernel that were malformed or nobody's
-	endReason     string
 }
 
 // request is a client's message on its way to the kernel.
@@ -140,7 +139,6 @@ func (h *hub) end(reason string) {
 	if h.phase == ended {
 		return
 	}
-	h.endReason = reason
 	if reason != "" {
 		h.publishNotice(reason, h.activity.lastParent)
 	}
@@ -216,8 +214,16 @@ func (h *hub) publishStatus(state kernels.State) {
 // publishNotice shows text to all clients as error output below the cell of the request whose header is parent.
 // Called with mu held.
 func (h *hub) publishNotice(text string, parent []byte) {
-	h.publish(synthetic(h.kernelSession, "stream", parent, map[string]string{"name": "stderr", "text": text + "\n"}))
+	h.publish(notice(h.kernelSession, parent, text+"\n"))
 }
+
+// notice is text for a person, as error output of the request whose header is parent.
+func notice(kernelSession string, parent []byte, text string) entry {
+	return synthetic(kernelSession, "stream", parent, map[string]string{"name": "stderr", "text": text})
+}
+
+// timeFormat is that of jupyter_server, which clients parse: UTC with six digits of a second.
+const timeFormat = "2006-01-02T15:04:05.000000Z"
 
 // bridgeSession is the session id of what a bridge itself asks or announces.
 var bridgeSession = newID()
@@ -227,7 +233,7 @@ func synthetic(session, msgType string, parent []byte, content any) entry {
 	h := wire.Header{MsgID: newID(), MsgType: msgType, Session: session}
 	header, err := json.Marshal(map[string]string{
 		"msg_id": h.MsgID, "msg_type": msgType, "session": session, "username": "cellblock",
-		"date": time.Now().UTC().Format("2006-01-02T15:04:05.000000Z"), "version": "5.3",
+		"date": time.Now().UTC().Format(timeFormat), "version": "5.3",
 	})
 	body, err2 := json.Marshal(content)
 	if err != nil || err2 != nil { // strings always marshal

@@ -57,7 +57,7 @@ func (h *hub) attach(c *client) error {
 	s.client = c
 	s.confirmed = s.written
 	s.replayUntil = h.journal.last
-	c.session = s
+	c.session, c.position = s, s.written
 	c.notify()
 	return nil
 }
@@ -154,5 +154,5 @@ func (h *hub) currentSession() string {
 // gapNotice is the message that stands for output which the journal had to give up.
 func gapNotice(kernelSession string, it item) entry {
 	text := "[" + plural(it.missed, "message") + " of output dropped here: they came faster than this client could take them]\n"
-	return synthetic(kernelSession, "stream", it.entry.lostParent, map[string]string{"name": "stderr", "text": text})
+	return notice(kernelSession, it.entry.lostParent, text)
 }

@@ -69,17 +69,14 @@ func (h *hub) forward(r request) {
 
 // refuse tells the client that asked. Called with mu held.
 func (h *hub) refuse(r request, text string) {
-	notice := synthetic(h.kernelSession, "stream", r.message.Header, map[string]string{"name": "stderr", "text": text + "\n"})
-	notice.session = r.session
-	h.publish(notice)
+	n := notice(h.kernelSession, r.message.Header, text+"\n")
+	n.session = r.session
+	h.publish(n)
 }
 
 // fromKernel takes a message that has been verified and checked.
 func (h *hub) fromKernel(m wire.Message) {
-	header, err := wire.ParseHeader(m.Header)
-	if err == nil && (header.MsgID == "" || header.MsgType == "") {
-		err = fmt.Errorf("%w: header without msg_id or msg_type", wire.ErrMalformed)
-	}
+	header, err := wire.MessageHeader(m.Header)
 	if err != nil {
 		h.malformed(m.Channel, err)
 		return

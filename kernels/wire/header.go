@@ -12,6 +12,15 @@ type Header struct {
 	Session string
 }
 
+// MessageHeader is ParseHeader for the header of a message, which must name the message and its type. Parents need not.
+func MessageHeader(raw []byte) (Header, error) {
+	h, err := ParseHeader(raw)
+	if err == nil && (h.MsgID == "" || h.MsgType == "") {
+		err = fmt.Errorf("%w: header without msg_id or msg_type", ErrMalformed)
+	}
+	return h, err
+}
+
 // maxField bounds one header field that we keep.
 const maxField = 1024
 
