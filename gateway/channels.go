@@ -36,13 +36,15 @@ func (g *Gateway) channels(c *call) error {
 	if p.bridge, p.fromBridge, err = g.bridge(c, k, &h); err != nil {
 		return err
 	}
+	p.greeting = h.response()
+	p.receipts = g.openReceipts(c.ctx(), k.Handle, h.receipts, len(p.greeting))
 	if err := p.take(c.w); err != nil {
 		_ = p.bridge.Close()
+		p.receipts.finish(0, false)
 		return err
 	}
 	c.w.status = http.StatusSwitchingProtocols
 	g.metrics.request(c, time.Since(began))
-	p.greeting = h.response()
 	g.pipes.run(p)
 	return nil
 }

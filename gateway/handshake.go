@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"cellblock.io/cellblock/kernels"
 )
 
 // kernelProtocol is the one WebSocket subprotocol that bridges know. Others, among them those that carry tokens, are
@@ -28,6 +30,7 @@ type handshake struct {
 	key       string
 	v1        bool // the client offers kernelProtocol
 	userAgent string
+	receipts  string // the id under which the bridge wants receipts, set by offer
 }
 
 // readHandshake checks an upgrade request (RFC 6455 section 4.2.1).
@@ -158,6 +161,7 @@ func (h *handshake) offer(ctx context.Context, conn net.Conn) (early []byte, sta
 		return nil, 0, fmt.Errorf("%w: its upgrade does not fit", errBridge)
 	}
 	h.v1 = protocol == kernelProtocol
+	h.receipts = receiptID(resp.Header.Get(kernels.ReceiptsHeader))
 	early, _ = br.Peek(br.Buffered())
 	if !stop() { // the deadline of the past is or will be set
 		return nil, 0, fmt.Errorf("upgrade: %w", context.Cause(ctx))

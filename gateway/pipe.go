@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ type pipe struct {
 	// fromClient and fromBridge are bytes that were read together with the heads of the upgrade.
 	fromClient, fromBridge []byte
 	who                    caller
+	receipts               *teller
 
 	checked time.Time // when who's credential was last seen to be valid; only the watch touches it
 }
@@ -25,9 +27,11 @@ type half interface{ CloseWrite() error }
 // run copies both ways until one side ends, then ends the other. It blocks, and owns both connections.
 func (p *pipe) run() {
 	var wg sync.WaitGroup
-	wg.Go(p.toBridge)
+	inOrder := false
+	wg.Go(func() { inOrder = p.toBridge() })
 	p.toClient()
 	wg.Wait()
+	p.receipts.finish(abandon(p.client), inOrder)
 	_ = p.client.Close()
 	_ = p.bridge.Close()
 }
@@ -36,7 +40,7 @@ func (p *pipe) run() {
 // moment to read the rest: closing at once, with bytes of its own unread, would reset the connection and could
 // destroy the close frame on its way.
 func (p *pipe) toClient() {
-	_ = pump(p.client, p.bridge, append(p.greeting, p.fromBridge...))
+	_ = pump(p.client, p.bridge, append(p.greeting, p.fromBridge...), p.receipts)
 	_ = p.bridge.Close()
 	if c, ok := p.client.(half); ok {
 		_ = c.CloseWrite()
@@ -45,14 +49,15 @@ func (p *pipe) toClient() {
 }
 
 // toBridge copies until the client ends. When the bridge takes no more, it has a moment to say its last, and what the
-// client still sends is thrown away until toClient has done its part.
-func (p *pipe) toBridge() {
-	err := pump(p.bridge, p.client, p.fromClient)
+// client still sends is thrown away until toClient has done its part. It reports whether the client ended in order.
+func (p *pipe) toBridge() (inOrder bool) {
+	err := pump(p.bridge, p.client, p.fromClient, nil)
 	if errors.Is(err, errWrite) {
 		_ = p.bridge.SetReadDeadline(time.Now().Add(goodbyeTimeout))
-		_ = discard(p.client)
+		err = discard(p.client)
 	}
 	_ = p.bridge.Close()
+	return errors.Is(err, io.EOF)
 }
 
 // goodbye asks the bridge to take leave of the client (close code 1012, come back). The pipe ends soon after.
@@ -67,13 +72,16 @@ func (p *pipe) goodbye() {
 // errWrite marks the end of a pump whose destination took no more.
 var errWrite = errors.New("write")
 
-// pump moves early and then all that comes from src to dst, until one fails. It never returns nil.
-func pump(dst, src net.Conn, early []byte) error {
+// pump moves early and then all that comes from src to dst, until one fails, and tells how much dst took. It never
+// returns nil.
+func pump(dst, src net.Conn, early []byte, tell *teller) error {
 	s := newSource(src)
 	for b := early; ; {
 		if len(b) > 0 {
 			_ = dst.SetWriteDeadline(time.Now().Add(stallTimeout))
-			if _, err := dst.Write(b); err != nil {
+			n, err := dst.Write(b)
+			tell.add(n)
+			if err != nil {
 				s.release()
 				return errors.Join(errWrite, err)
 			}

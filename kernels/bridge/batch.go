@@ -99,10 +99,6 @@ func (b *batchConn) progress() (written, given int64) {
 // writeBatch sends items as frames of the client's format, in one write where they are small, and records how far
 // the connection came, also when it broke on the way.
 func (c *client) writeBatch(items []item, next uint64) error {
-	type mark struct {
-		end      int64
-		position uint64
-	}
 	marks := make([]mark, 0, len(items))
 	c.out.cork()
 	var err error
@@ -117,7 +113,7 @@ func (c *client) writeBatch(items []item, next uint64) error {
 		err = flushErr
 	}
 	if err == nil {
-		c.hub.wrote(c, next)
+		c.hub.wrote(c, next, marks)
 		return nil
 	}
 	written, _ := c.out.progress()
@@ -127,7 +123,7 @@ func (c *client) writeBatch(items []item, next uint64) error {
 			position = m.position
 		}
 	}
-	c.hub.wrote(c, position)
+	c.hub.wrote(c, position, marks)
 	return fmt.Errorf("write: %w", err)
 }
 

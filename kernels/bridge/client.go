@@ -21,7 +21,7 @@ const (
 	smallRequest     = 64 << 10 // what each client may have in memory of a message that is not whole yet
 	maxBadFrames     = 100
 	batchItems       = 256
-	batchBytes       = 1 << 20
+	batchBytes       = 64 << 10         // a ping follows each, so this is about what a client that lags may get twice
 	pingPeriod       = 25 * time.Second // a sign of life when there is nothing else to send
 	pongWait         = 90 * time.Second // clients that answer pings only while they read need long
 	clientWriteTime  = 90 * time.Second
@@ -63,6 +63,13 @@ type client struct {
 	closings chan closing
 	pings    pings
 	bad      int
+
+	receipts  *receipts // nil when there is no gateway; what follows is guarded by the hub's mu
+	heard     time.Time // when it ceased to be read; zero before
+	confirmed int64     // bytes of the connection that have arrived as a pong proves
+	marks     []mark    // messages that were written and are not known to have arrived
+	arrived   uint64    // journal position of the last one that is
+	lostCount bool      // there are no marks
 }
 
 func (c *client) notify() {
@@ -88,6 +95,7 @@ func (c *client) run(ctx context.Context) error {
 	g.Go(func() error {
 		defer close(readerDone)
 		err := c.readLoop(ctx)
+		c.hub.heardLast(c)
 		var refused closing
 		if !errors.As(err, &refused) {
 			refused = closeDrain // nothing more comes: the gateway is going away, or the client is gone
@@ -107,7 +115,9 @@ func (c *client) run(ctx context.Context) error {
 		}
 		return nil
 	})
-	return g.Wait()
+	err := g.Wait()
+	c.receipts.wait()
+	return err
 }
 
 // Error makes a closing an error, so that the reader can return it.
@@ -117,8 +127,8 @@ func (c closing) Error() string { return fmt.Sprintf("close %d: %s", c.code, c.t
 func (c *client) readLoop(ctx context.Context) error {
 	c.ws.SetReadLimit(maxClientMessage)
 	c.ws.SetPongHandler(func(payload string) error {
-		if position, ok := c.pings.pong(payload, time.Now()); ok {
-			c.hub.confirm(c, position)
+		if arrived, ok := c.pings.pong(payload, time.Now()); ok {
+			c.hub.confirm(c, arrived)
 			c.notify()
 		}
 		return c.ws.SetReadDeadline(time.Now().Add(pongWait))
@@ -200,6 +210,9 @@ func (c *client) writeLoop(ctx context.Context) error {
 			if err := c.writeBatch(items, next); err != nil {
 				return err
 			}
+			if err := c.ping(false); err != nil { // also in a stream without end, what arrived is confirmed
+				return err
+			}
 			continue
 		}
 		if finished {
@@ -222,15 +235,10 @@ func (c *client) writeLoop(ctx context.Context) error {
 	}
 }
 
-// ping sends one behind what has been written, unless that is confirmed or one is under way.
-func (c *client) ping(always bool) error {
-	c.hub.mu.Lock()
-	behind := c.session.confirmed < c.position
-	c.hub.mu.Unlock()
-	if !behind && !always {
-		return nil
-	}
-	payload, ok := c.pings.next(c.position, time.Now())
+// ping sends one behind what has been written since the last one; a sign of life also when there is nothing new.
+func (c *client) ping(alive bool) error {
+	written, _ := c.out.progress()
+	payload, ok := c.pings.next(mark{written, c.position}, alive, time.Now())
 	if !ok {
 		return nil
 	}

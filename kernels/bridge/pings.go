@@ -6,44 +6,62 @@ import (
 	"time"
 )
 
-// pings confirms what has arrived: a ping that follows a message carries its journal position, and its pong proves
-// that the client's WebSocket has read everything before it (RFC 6455 §5.5.2; every client answers by itself). At
-// most one is under way, so confirmation costs one small frame per round trip.
+// maxPings bounds the pings under way on one connection.
+const maxPings = 256
+
+// pings confirms what has arrived: a ping follows each batch of messages, and its pong proves that the client has read
+// everything before it (RFC 6455 §5.5.2; every client answers by itself).
 type pings struct {
-	mu        sync.Mutex
-	sent      time.Time // zero when none is under way
-	payload   string
-	position  uint64
-	roundTrip time.Duration // of the last one
+	mu     sync.Mutex
+	last   uint64 // number of the last one, its payload
+	pinged uint64 // the newest journal position behind which one was sent
+	sent   []ping // under way, oldest first
+	trip   time.Duration
 }
 
-// next returns the payload for a ping behind position, and false while one is under way.
-func (p *pings) next(position uint64, now time.Time) (string, bool) {
+// ping is one that was not answered yet.
+type ping struct {
+	number uint64
+	behind mark // what it confirms
+	at     time.Time
+}
+
+// next returns the payload for a ping behind a message. ok is false when there is nothing new to confirm, unless a sign
+// of life is wanted and none is under way, and when too many are.
+func (p *pings) next(behind mark, alive bool, now time.Time) (payload string, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.sent.IsZero() {
+	if behind.position <= p.pinged && (!alive || len(p.sent) > 0) || len(p.sent) == maxPings {
 		return "", false
 	}
-	p.sent, p.position = now, position
-	p.payload = strconv.FormatUint(position, 10)
-	return p.payload, true
+	p.last++
+	p.pinged = behind.position
+	p.sent = append(p.sent, ping{p.last, behind, now})
+	return strconv.FormatUint(p.last, 10), true
 }
 
-// pong returns the position that a pong confirms, and false for a pong that nobody asked for.
-func (p *pings) pong(payload string, now time.Time) (uint64, bool) {
+// pong returns what a pong confirms, and false for a pong that nobody asked for. It answers all earlier
+// pings as well.
+func (p *pings) pong(payload string, now time.Time) (mark, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.sent.IsZero() || payload != p.payload {
-		return 0, false
+	for i, one := range p.sent {
+		if strconv.FormatUint(one.number, 10) != payload {
+			continue
+		}
+		p.sent = append(p.sent[:0], p.sent[i+1:]...)
+		if trip := now.Sub(one.at); p.trip == 0 || trip < p.trip {
+			p.trip = trip
+		}
+		return one.behind, true
 	}
-	p.roundTrip = now.Sub(p.sent)
-	p.sent = time.Time{}
-	return p.position, true
+	return mark{}, false
 }
 
-// silent reports whether the client has left a ping unanswered for so long that it must have been out of reach.
+// silent reports whether the client has left a ping unanswered for so long that it must have been out of reach, or is
+// far behind: longer than the way there and back takes at its best, by far.
 func (p *pings) silent(now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return !p.sent.IsZero() && now.Sub(p.sent) > silentFor+4*p.roundTrip
+	return len(p.sent) > 0 && now.Sub(p.sent[0].at) > silentFor+4*p.trip
 }

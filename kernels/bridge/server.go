@@ -36,6 +36,10 @@ type server struct {
 	upgrader websocket.Upgrader
 	clients  sync.WaitGroup
 	ctx      context.Context // ends with the bridge; a hijacked connection outlives its request's
+	gateway  bool            // clients come through gateways, which tell what they handed on
+
+	mu      sync.Mutex
+	offered map[string]*receipts // by id, of present connections
 }
 
 // listen opens "unix:/path", whose socket everybody who reaches its directory may use, or "host:port".
@@ -77,7 +81,9 @@ func (l corkable) Accept() (net.Conn, error) {
 func (s *server) run(ctx context.Context, l net.Listener) error {
 	s.ctx = ctx
 	s.upgrader = websocket.Upgrader{Subprotocols: []string{wire.SubprotocolV1}}
+	s.offered = make(map[string]*receipts)
 	if l.Addr().Network() == "unix" {
+		s.gateway = true
 		s.upgrader.CheckOrigin = func(*http.Request) bool { return true } // the gateway has checked it
 	}
 	web := &http.Server{Handler: s.routes(), ReadHeaderTimeout: headTime, MaxHeaderBytes: maxRequestHead}
@@ -88,15 +94,19 @@ func (s *server) run(ctx context.Context, l net.Listener) error {
 		}
 		return nil
 	})
+	shut := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
+		defer close(shut)
 		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), serverStop)
 		defer cancel()
 		if web.Shutdown(stopping) != nil {
 			web.Close()
 		}
 	})
-	defer stop()
 	err := g.Wait()
+	if !stop() {
+		<-shut
+	}
 	s.clients.Wait()
 	return err
 }
@@ -111,6 +121,7 @@ func (s *server) routes() http.Handler {
 	mux.HandleFunc("POST /control/shutdown", s.shutdown)
 	mux.HandleFunc("GET /control/ready", s.ready)
 	mux.HandleFunc("POST /control/end", s.end)
+	mux.HandleFunc("POST "+kernels.ReceiptsPath+"{id}", s.takeReceipts)
 	return mux
 }
 
@@ -138,7 +149,14 @@ func (s *server) channels(w http.ResponseWriter, r *http.Request) {
 		sessionID = newID()
 	}
 	since := s.hub.now() // before the client can know that it is connected: from then on it misses nothing
-	ws, err := s.upgrader.Upgrade(w, r, nil)
+	var told *receipts
+	var header http.Header
+	if s.gateway {
+		told = s.offerReceipts()
+		defer s.withdrawReceipts(told)
+		header = http.Header{kernels.ReceiptsHeader: {told.id}}
+	}
+	ws, err := s.upgrader.Upgrade(w, r, header)
 	if err != nil {
 		return // Upgrade has answered
 	}
@@ -147,11 +165,15 @@ func (s *server) channels(w http.ResponseWriter, r *http.Request) {
 		ws.Close()
 		return
 	}
+	if told != nil {
+		told.begin, _ = out.progress()
+	}
 	c := &client{
 		hub: s.hub, log: s.cfg.Log, ws: ws, out: out, sessionID: sessionID, since: since,
 		v1:       ws.Subprotocol() == wire.SubprotocolV1,
 		wake:     make(chan struct{}, 1),
 		closings: make(chan closing, 1),
+		receipts: told,
 	}
 	c.jupyterServer = !c.v1 && strings.HasPrefix(r.UserAgent(), "Tornado/")
 	s.clients.Add(1)

@@ -57,7 +57,7 @@ func (h *hub) attach(c *client) error {
 	s.client = c
 	s.confirmed = s.written
 	s.replayUntil = h.journal.last
-	c.session, c.position = s, s.written
+	c.session, c.position, c.arrived, c.pings.pinged = s, s.written, s.written, s.written
 	c.notify()
 	return nil
 }
@@ -78,14 +78,12 @@ func (h *hub) detach(c *client) {
 	}
 }
 
-// disconnect ends the session's present connection. What was written to a connection that had already gone silent
-// did not arrive: then the session falls back to what was confirmed. Called with mu held.
+// disconnect ends the session's present connection. The session falls back to what is known to have arrived. Called
+// with mu held.
 func (h *hub) disconnect(s *session) {
 	c := s.client
 	c.closeWith(closeReplaced)
-	if c.pings.silent(time.Now()) {
-		s.written = s.confirmed
-	}
+	s.written = c.arrivedAt(s)
 	s.client = nil
 	s.left = time.Now()
 }
@@ -125,23 +123,32 @@ func (h *hub) readFor(c *client) (items []item, next uint64, finished bool) {
 	return items, next, h.phase == ended && len(items) == 0
 }
 
-// wrote records how far c's connection has taken the journal.
-func (h *hub) wrote(c *client, position uint64) {
+// wrote records how far c's connection has taken the journal, and where in its bytes the messages are.
+func (h *hub) wrote(c *client, position uint64, marks []mark) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	c.wroteTo(marks)
 	c.position = position
 	if c.session.client == c {
 		c.session.written = position
 	}
 }
 
-// confirm records that everything up to position has arrived.
-func (h *hub) confirm(c *client, position uint64) {
+// confirm records that everything up to there has arrived.
+func (h *hub) confirm(c *client, arrived mark) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if c.session.client == c && position > c.session.confirmed {
-		c.session.confirmed = position
+	c.confirmed = max(c.confirmed, arrived.end)
+	if c.session.client == c {
+		c.session.confirmed = max(c.session.confirmed, arrived.position)
 	}
+}
+
+// heardLast records that no more pongs will be read from c.
+func (h *hub) heardLast(c *client) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c.heard = time.Now()
 }
 
 // currentSession is the present kernel process's session id.
