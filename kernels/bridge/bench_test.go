@@ -1,7 +1,10 @@
 package bridge_test
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"log/slog"
@@ -45,37 +48,48 @@ func BenchmarkRoundTrip(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkOutput sends bursts of 100-byte outputs, in turns directly over ZeroMQ and through a bridge to one WebSocket,
-// and reports messages per second and their ratio.
+// BenchmarkOutput sends bursts of outputs, in turns directly over ZeroMQ and through a bridge to one WebSocket, and
+// reports messages per second and their ratio.
 func BenchmarkOutput(b *testing.B) {
-	for name, protocols := range map[string][]string{"v1": {wire.SubprotocolV1}, "json": nil} {
-		b.Run(name, func(b *testing.B) {
-			plain, sub := directOutput(b)
-			kernel, ws := bridgedSocket(b, protocols)
-			const burst = 2000
-			var direct, bridged time.Duration
-			messages := 0
-			for b.Loop() {
-				direct += timeBurst(b, plain, burst, func() error { _, err := sub.RecvMsg(); return err })
-				bridged += timeBurst(b, kernel, burst, func() error { _, _, err := ws.ReadMessage(); return err })
-				messages += burst
-			}
-			b.ReportMetric(float64(messages)/direct.Seconds(), "direct-messages/s")
-			b.ReportMetric(float64(messages)/bridged.Seconds(), "bridge-messages/s")
-			b.ReportMetric(direct.Seconds()/bridged.Seconds(), "bridge/direct")
-			b.ReportMetric(0, "ns/op")
-		})
+	for _, size := range []int{100, 10_000, 1_000_000} {
+		for name, protocols := range map[string][]string{"v1": {wire.SubprotocolV1}, "json": nil} {
+			b.Run(fmt.Sprintf("%s/%d", name, size), func(b *testing.B) {
+				plain, sub := directOutput(b)
+				kernel, ws := bridgedSocket(b, protocols)
+				burst := min(20_000, 100_000_000/size)
+				var direct, bridged time.Duration
+				messages := 0
+				for b.Loop() {
+					direct += timeBurst(b, plain, burst, size, readerOfFrames(sub))
+					bridged += timeBurst(b, kernel, burst, size, func() error { return skipMessage(ws) })
+					messages += burst
+				}
+				b.ReportMetric(float64(messages)/direct.Seconds(), "direct-messages/s")
+				b.ReportMetric(float64(messages)/bridged.Seconds(), "bridge-messages/s")
+				b.ReportMetric(float64(messages*size)/1e6/bridged.Seconds(), "bridge-MB/s")
+				b.ReportMetric(direct.Seconds()/bridged.Seconds(), "bridge/direct")
+				b.ReportMetric(0, "ns/op")
+			})
+		}
 	}
 }
 
-// timeBurst lets a kernel send n outputs and returns how long it takes until receive has had them all.
-func timeBurst(b *testing.B, k *kernelstest.FakeKernel, n int, receive func() error) time.Duration {
-	text := strings.Repeat("x", 100)
+// timeBurst lets a kernel send n outputs of size bytes and returns how long it takes until receive has had them all.
+func timeBurst(b *testing.B, k *kernelstest.FakeKernel, n, size int, receive func() error) time.Duration {
+	text := strings.Repeat("x", size)
 	frames := k.Frames(k.Message(wire.IOPub, "stream", []byte("{}"), map[string]string{"name": "stdout", "text": text}))
+	message := kernelstest.Encode(frames)
+	block := bytes.Repeat(message, max(1, 64<<10/len(message)))
+	conn := k.Raw(wire.IOPub)
 	start := time.Now()
 	go func() {
-		for range n {
-			k.Send(wire.IOPub, frames)
+		for left := n * len(message); left > 0; {
+			sent, err := conn.Write(block[:min(left, len(block))])
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			left -= sent
 		}
 	}()
 	for range n {
@@ -86,8 +100,39 @@ func timeBurst(b *testing.B, k *kernelstest.FakeKernel, n int, receive func() er
 	return time.Since(start)
 }
 
+// readerOfFrames returns a function that reads one message from a ZeroMQ connection in the cheapest way.
+func readerOfFrames(conn net.Conn) func() error {
+	r := bufio.NewReaderSize(conn, 64<<10)
+	return func() error {
+		for {
+			head, err := r.Peek(2)
+			if err != nil {
+				return err
+			}
+			flags, length := head[0], uint64(head[1])
+			if flags&2 == 0 {
+				_, err = r.Discard(2 + int(length))
+			} else if head, err = r.Peek(9); err == nil {
+				_, err = r.Discard(9 + int(binary.BigEndian.Uint64(head[1:])))
+			}
+			if err != nil || flags&1 == 0 {
+				return err
+			}
+		}
+	}
+}
+
+// skipMessage reads one WebSocket message.
+func skipMessage(ws *websocket.Conn) error {
+	_, r, err := ws.NextReader()
+	if err == nil {
+		_, err = io.Copy(io.Discard, r)
+	}
+	return err
+}
+
 // directOutput returns a kernel and a ZeroMQ connection that is subscribed to its outputs.
-func directOutput(b *testing.B) (*kernelstest.FakeKernel, *zmq4.Conn) {
+func directOutput(b *testing.B) (*kernelstest.FakeKernel, net.Conn) {
 	k := kernelstest.NewFakeKernel(b)
 	k.Start()
 	raw := dialUnix(b, filepath.Join(k.Dir(), "k-2"))
@@ -99,7 +144,7 @@ func directOutput(b *testing.B) (*kernelstest.FakeKernel, *zmq4.Conn) {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { conn.Close() })
-	return k, conn
+	return k, raw
 }
 
 func median(all []time.Duration) time.Duration {

@@ -1,6 +1,7 @@
 package kernelstest
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,6 +37,7 @@ type FakeKernel struct {
 
 	mu        sync.Mutex
 	conns     map[wire.Channel]*zmq4.Conn
+	rawOf     map[wire.Channel]net.Conn
 	accepted  map[wire.Channel]chan struct{} // closed when the client of a channel is there
 	raw       []net.Conn
 	listeners []net.Listener
@@ -81,6 +83,7 @@ func (k *FakeKernel) Start() {
 	k.closed = false
 	k.session = uuid.NewString()
 	k.conns = make(map[wire.Channel]*zmq4.Conn)
+	k.rawOf = make(map[wire.Channel]net.Conn)
 	k.accepted = make(map[wire.Channel]chan struct{})
 	for ch := range ports {
 		k.accepted[ch] = make(chan struct{})
@@ -148,7 +151,7 @@ func (k *FakeKernel) serve(ch wire.Channel, accepted chan struct{}) {
 			}
 		}
 		k.mu.Lock()
-		k.conns[ch] = conn
+		k.conns[ch], k.rawOf[ch] = conn, c
 		k.mu.Unlock()
 		offerClose(accepted)
 		k.read(ch, conn)
@@ -263,6 +266,40 @@ func (k *FakeKernel) Reply(ch wire.Channel, msgType string, parent []byte, conte
 
 // Frames signs m.
 func (k *FakeKernel) Frames(m wire.Message) [][]byte { return k.signer.Frames(&m) }
+
+// Encode returns frames as one ZeroMQ message in the bytes of ZMTP 3.0 (RFC 23).
+func Encode(frames [][]byte) []byte {
+	var b []byte
+	for i, f := range frames {
+		var flags byte
+		if i < len(frames)-1 {
+			flags = 1
+		}
+		if len(f) < 256 {
+			b = append(b, flags, byte(len(f)))
+		} else {
+			b = binary.BigEndian.AppendUint64(append(b, flags|2), uint64(len(f)))
+		}
+		b = append(b, f...)
+	}
+	return b
+}
+
+// Raw returns the connection of a channel's client, once that client is there: what is written to it comes between
+// two messages, and may be anything.
+func (k *FakeKernel) Raw(ch wire.Channel) net.Conn {
+	k.mu.Lock()
+	accepted := k.accepted[ch]
+	k.mu.Unlock()
+	select {
+	case <-accepted:
+	case <-time.After(10 * time.Second):
+		k.t.Fatalf("fake kernel: nobody came on %s", ch)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.rawOf[ch]
+}
 
 // Send sends frames as they are, waiting until the channel's client is there.
 func (k *FakeKernel) Send(ch wire.Channel, frames [][]byte) {

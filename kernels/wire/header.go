@@ -1,8 +1,8 @@
 package wire
 
 import (
-	"encoding/json"
 	"fmt"
+	"slices"
 )
 
 // Header has the fields of a message header that routing needs.
@@ -28,37 +28,32 @@ const maxField = 1024
 // or a routing field that is not a string, is an error. An empty object gives a zero Header (parents may be empty).
 func ParseHeader(raw []byte) (Header, error) {
 	var h Header
-	seen := make(map[string]bool, 8)
-	err := members(raw, func(key string, value []byte) error {
-		if seen[key] {
+	var room [16]string
+	seen := room[:0]
+	err := members(raw, func(key string, value []byte) (err error) {
+		if slices.Contains(seen, key) {
 			return fmt.Errorf("%w: header has %q twice", ErrMalformed, key)
 		}
-		seen[key] = true
-		var field *string
+		seen = append(seen, key)
 		switch key {
 		case "msg_id":
-			field = &h.MsgID
+			h.MsgID, err = stringField(key, value)
 		case "msg_type":
-			field = &h.MsgType
+			h.MsgType, err = stringField(key, value)
 		case "session":
-			field = &h.Session
-		default:
-			return nil
+			h.Session, err = stringField(key, value)
 		}
-		return stringField(key, value, field)
+		return err
 	})
 	return h, err
 }
 
-func stringField(key string, value []byte, into *string) error {
+func stringField(key string, value []byte) (string, error) {
 	if len(value) > maxField {
-		return fmt.Errorf("%w: header field %q of %d bytes", ErrMalformed, key, len(value))
+		return "", fmt.Errorf("%w: field %q of %d bytes", ErrMalformed, key, len(value))
 	}
 	if len(value) == 0 || value[0] != '"' {
-		return fmt.Errorf("%w: header field %q is not a string", ErrMalformed, key)
+		return "", fmt.Errorf("%w: field %q is not a string", ErrMalformed, key)
 	}
-	if err := json.Unmarshal(value, into); err != nil {
-		return fmt.Errorf("%w: header field %q: %w", ErrMalformed, key, err)
-	}
-	return nil
+	return unquote(value)
 }

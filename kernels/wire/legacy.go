@@ -101,13 +101,13 @@ func DecodeLegacy(frame []byte) (Message, error) {
 }
 
 func decodeEnvelope(envelope []byte, buffers [][]byte) (Message, error) {
-	envelope = repair(envelope)
-	if !isObject(envelope) {
-		return Message{}, fmt.Errorf("%w: not a JSON object", ErrMalformed)
+	envelope, err := repaired("message", envelope)
+	if err != nil {
+		return Message{}, err
 	}
 	m := Message{Buffers: buffers}
 	seen := make(map[string]bool, 8)
-	err := members(envelope, func(key string, value []byte) error {
+	err = members(envelope, func(key string, value []byte) error {
 		if seen[key] {
 			return fmt.Errorf("%w: message has %q twice", ErrMalformed, key)
 		}
@@ -136,10 +136,7 @@ func channelField(value []byte, into *Channel) error {
 	if bytes.Equal(value, []byte("null")) {
 		return nil
 	}
-	var name string
-	if err := json.Unmarshal(value, &name); err != nil {
-		return fmt.Errorf("%w: channel: %w", ErrMalformed, err)
-	}
+	name, err := stringField("channel", value)
 	*into = Channel(name)
-	return nil
+	return err
 }

@@ -7,7 +7,6 @@ package wire
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"unicode/utf8"
@@ -81,36 +80,38 @@ func (m *Message) check() error {
 	case len(m.Buffers) > MaxBuffers:
 		return fmt.Errorf("%w: %d buffers", ErrMalformed, len(m.Buffers))
 	}
-	m.Metadata = repair(m.Metadata)
-	m.Content = repair(m.Content)
-	parts := []struct {
-		name string
-		part []byte
-	}{{"header", m.Header}, {"parent_header", m.Parent}, {"metadata", m.Metadata}, {"content", m.Content}}
-	for _, p := range parts {
-		if !isObject(p.part) {
-			return fmt.Errorf("%w: %s is not a JSON object", ErrMalformed, p.name)
-		}
+	var err error
+	if err = object("header", m.Header); err != nil {
+		return err
+	}
+	if err = object("parent_header", m.Parent); err != nil {
+		return err
+	}
+	if m.Metadata, err = repaired("metadata", m.Metadata); err != nil {
+		return err
+	}
+	m.Content, err = repaired("content", m.Content)
+	return err
+}
+
+func object(name string, part []byte) error {
+	if !isObject(part) {
+		return fmt.Errorf("%w: %s is not a JSON object", ErrMalformed, name)
 	}
 	return nil
+}
+
+// repaired returns part with what is invalid UTF-8 replaced: Python's surrogateescape lets that through.
+func repaired(name string, part []byte) ([]byte, error) {
+	err := object(name, part)
+	if err == nil || utf8.Valid(part) {
+		return part, err
+	}
+	part = bytes.ToValidUTF8(part, []byte("\uFFFD"))
+	return part, object(name, part)
 }
 
 // isAbsent reports whether an optional part was left out, as some clients do.
 func isAbsent(part []byte) bool {
 	return len(part) == 0 || bytes.Equal(part, []byte("null"))
-}
-
-// repair replaces invalid UTF-8, which Python's surrogateescape lets through.
-func repair(part []byte) []byte {
-	if utf8.Valid(part) {
-		return part
-	}
-	return bytes.ToValidUTF8(part, []byte("\uFFFD"))
-}
-
-// isObject reports whether part is exactly one JSON object in valid UTF-8. It is what makes it safe to place the
-// bytes inside a client's JSON envelope.
-func isObject(part []byte) bool {
-	trimmed := bytes.TrimLeft(part, " \t\r\n")
-	return len(trimmed) > 0 && trimmed[0] == '{' && utf8.Valid(part) && json.Valid(part)
 }
