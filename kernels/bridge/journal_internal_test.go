@@ -166,7 +166,7 @@ func TestJournalIsBoundedInMemory(t *testing.T) {
 	before := heap()
 	j := newJournal(limit, journalCount)
 	for range 30_000 {
-		frames := make([][]byte, 0, maxFramesShell)
+		frames := make([][]byte, 0, maxFrames)
 		for range wire.MaxBuffers {
 			frames = append(frames, []byte{})
 		}

@@ -149,20 +149,20 @@ func (l *link) run(ctx context.Context, receive func(wire.Message), malformed fu
 
 func (l *link) readLoop(s *socket, receive func(wire.Message), malformed func(wire.Channel, error)) error {
 	for {
-		raw, err := s.conn.RecvMsg()
-		if err != nil {
+		frames, err := s.guard.readMessage()
+		var m wire.Message
+		if err == nil {
+			m, err = l.signer.DecodeFrames(s.channel, frames)
+		}
+		var large *tooLargeError
+		switch {
+		case err == nil:
+			receive(m)
+		case errors.As(err, &large) || errors.Is(err, wire.ErrMalformed):
+			malformed(s.channel, err)
+		default:
 			return fmt.Errorf("read %s: %w", s.channel, err)
 		}
-		if err := s.guard.tooLarge(); err != nil {
-			malformed(s.channel, err)
-			continue
-		}
-		m, err := l.signer.DecodeFrames(s.channel, raw.Frames)
-		if err != nil {
-			malformed(s.channel, err)
-			continue
-		}
-		receive(m)
 	}
 }
 

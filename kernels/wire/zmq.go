@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
+	"slices"
 	"sync"
 )
 
@@ -55,7 +56,7 @@ func (s *Signer) Frames(m *Message) [][]byte {
 
 // DecodeFrames reads a message that a kernel sent on ch: routing or topic frames up to the delimiter are skipped,
 // the signature is verified before anything else is looked at, then the parts are checked. The message aliases
-// frames.
+// the frames, but not the slice of them.
 func (s *Signer) DecodeFrames(ch Channel, frames [][]byte) (Message, error) {
 	at := -1
 	for i, f := range frames {
@@ -74,7 +75,10 @@ func (s *Signer) DecodeFrames(ch Channel, frames [][]byte) (Message, error) {
 	if len(rest) < 5 {
 		return Message{}, fmt.Errorf("%w: %d frames after the delimiter", ErrMalformed, len(rest))
 	}
-	m := Message{Channel: ch, Header: rest[1], Parent: rest[2], Metadata: rest[3], Content: rest[4], Buffers: rest[5:]}
+	m := Message{Channel: ch, Header: rest[1], Parent: rest[2], Metadata: rest[3], Content: rest[4]}
+	if len(rest) > 5 {
+		m.Buffers = slices.Clone(rest[5:])
+	}
 	if !hmac.Equal(rest[0], s.signature(&m)) {
 		return Message{}, fmt.Errorf("%w: wrong signature", ErrMalformed)
 	}
