@@ -62,6 +62,8 @@ type client struct {
 	wake     chan struct{}
 	closings chan closing
 	pings    pings
+	frame    []byte // room for one message, the writer's
+	items    []item // room for one batch, the writer's
 	bad      int
 
 	receipts  *receipts // nil when there is no gateway; what follows is guarded by the hub's mu
@@ -132,6 +134,11 @@ func (c *client) readLoop(ctx context.Context) error {
 			c.notify()
 		}
 		return c.ws.SetReadDeadline(time.Now().Add(pongWait))
+	})
+	answer := c.ws.CloseHandler()
+	c.ws.SetCloseHandler(func(code int, text string) error {
+		c.out.shut()
+		return answer(code, text)
 	})
 	for {
 		if err := c.ws.SetReadDeadline(time.Now().Add(pongWait)); err != nil {
@@ -221,6 +228,8 @@ func (c *client) writeLoop(ctx context.Context) error {
 		if err := c.ping(false); err != nil {
 			return err
 		}
+		c.frame, c.items = nil, nil
+		c.out.rest()
 		select {
 		case <-c.wake:
 		case why := <-c.closings:

@@ -79,10 +79,23 @@ func (j *journal) drop() {
 	(*from)[0] = entry{}
 	*from = (*from)[1:]
 	j.bytes -= gone.size()
-	behind := j.after(gone.seq)
-	if next := behind.next(); next != nil && next.seq == gone.seq+1 {
+	if next := j.next(gone.seq); next != nil {
 		next.lostParent = gone.message.Parent
 	}
+}
+
+// next returns the entry that follows the one at position, or nil when it is gone as well or there is none.
+func (j *journal) next(position uint64) *entry {
+	for _, queue := range [][]entry{j.output, j.kept} { // nearly always the first of them
+		if len(queue) > 0 && queue[0].seq == position+1 {
+			return &queue[0]
+		}
+	}
+	behind := j.after(position)
+	if next := behind.next(); next != nil && next.seq == position+1 {
+		return next
+	}
+	return nil
 }
 
 // after returns what is behind position.
@@ -119,25 +132,31 @@ type item struct {
 // readLimit bounds one read.
 type readLimit struct{ items, bytes int }
 
-// read returns what session has not seen after position, and the position to read on from. skip hides entries that
-// this reader must not get.
-func (j *journal) read(position uint64, session string, limit readLimit, skip func(*entry) bool) ([]item, uint64) {
-	var items []item
+// reader is who reads a journal, and from where.
+type reader struct {
+	position uint64
+	session  string
+	limit    readLimit
+	skip     func(*entry) bool // hides what this reader must not get
+}
+
+// read appends what r has not seen to items and returns the position to read on from.
+func (j *journal) read(items []item, r reader) ([]item, uint64) {
 	missed := 0
-	behind := j.after(position)
-	for bytes := 0; len(items) < limit.items && bytes < limit.bytes; {
+	behind := j.after(r.position)
+	for bytes := 0; len(items) < r.limit.items && bytes < r.limit.bytes; {
 		e := behind.next()
 		if e == nil {
 			break
 		}
-		missed += int(e.seq - position - 1)
-		position = e.seq
-		if e.session != "" && e.session != session || skip(e) {
+		missed += int(e.seq - r.position - 1)
+		r.position = e.seq
+		if e.session != "" && e.session != r.session || r.skip(e) {
 			continue
 		}
 		items = append(items, item{missed: missed, entry: *e})
 		missed = 0
 		bytes += e.size()
 	}
-	return items, position
+	return items, r.position
 }

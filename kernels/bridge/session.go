@@ -107,7 +107,7 @@ func (h *hub) forgetSessions() {
 	}
 }
 
-// readFor returns what c has not been sent yet.
+// readFor returns what c has not been sent yet, in c.items.
 func (h *hub) readFor(c *client) (items []item, next uint64, finished bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -119,8 +119,8 @@ func (h *hub) readFor(c *client) (items []item, next uint64, finished bool) {
 		// A restarted kernel's clients must not take its predecessor's last words for its own.
 		return e.header.MsgType == "status" && e.generation < h.generation && e.seq <= s.replayUntil
 	}
-	items, next = h.journal.read(c.position, s.id, readLimit{items: batchItems, bytes: batchBytes}, skip)
-	return items, next, h.phase == ended && len(items) == 0
+	c.items, next = h.journal.read(c.items[:0], reader{c.position, s.id, readLimit{batchItems, batchBytes}, skip})
+	return c.items, next, h.phase == ended && len(c.items) == 0
 }
 
 // wrote records how far c's connection has taken the journal, and where in its bytes the messages are.

@@ -7,26 +7,34 @@ import (
 	"fmt"
 )
 
-// AppendLegacy appends m in jupyter_server's default WebSocket format and reports whether the frame is to be sent as
-// binary. See Legacy.
-func AppendLegacy(dst []byte, m *Message, h Header) (frame []byte, binaryFrame bool) {
-	pieces, binaryFrame := Legacy(m, h)
-	return append(dst, bytes.Join(pieces, nil)...), binaryFrame
-}
-
 // Legacy returns the WebSocket frame of m in jupyter_server's default format, in pieces that follow each other and
 // alias m, and reports whether it is to be sent as binary: a JSON text without buffers, otherwise 32-bit big-endian
 // offsets in front of the JSON and the buffers. The header must be m's own, parsed; its msg_id and msg_type are
 // repeated at the top level, where clients look for them.
 func Legacy(m *Message, h Header) (pieces [][]byte, binaryFrame bool) {
-	if len(m.Buffers) == 0 {
-		return envelope(make([][]byte, 0, 9), m, h), false
+	return legacy(make([][]byte, 0, 10+len(m.Buffers)), make([]byte, 0, 256), m, h)
+}
+
+// AppendLegacy appends the same in one piece.
+func AppendLegacy(dst []byte, m *Message, h Header) (frame []byte, binaryFrame bool) {
+	var pieces [10][]byte // without buffers, none of this is on the heap
+	var text [256]byte
+	all, binaryFrame := legacy(pieces[:0], text[:0], m, h)
+	for _, p := range all {
+		dst = append(dst, p...)
 	}
+	return dst, binaryFrame
+}
+
+// legacy makes Legacy's pieces in the given room.
+func legacy(pieces [][]byte, text []byte, m *Message, h Header) ([][]byte, bool) {
+	if len(m.Buffers) == 0 {
+		return envelope(pieces, text, m, h), false
+	}
+	pieces = envelope(append(pieces, nil), text, m, h)
 	n := 1 + len(m.Buffers)
-	head := make([]byte, 0, 4*(n+1))
-	pieces = envelope(append(make([][]byte, 0, 9+n), nil), m, h)
-	head = binary.BigEndian.AppendUint32(head, uint32(n))
 	at := uint32(4 * (n + 1))
+	head := binary.BigEndian.AppendUint32(make([]byte, 0, at), uint32(n))
 	head = binary.BigEndian.AppendUint32(head, at)
 	for _, p := range pieces {
 		at += uint32(len(p))
@@ -47,9 +55,9 @@ var (
 	contentName  = []byte(`,"content":`)
 )
 
-// envelope appends the pieces of the JSON object around parts that check has found to be objects.
-func envelope(dst [][]byte, m *Message, h Header) [][]byte {
-	end := make([]byte, 0, 256)
+// envelope appends the pieces of the JSON object around parts that check has found to be objects. end is room for the
+// last one.
+func envelope(dst [][]byte, end []byte, m *Message, h Header) [][]byte {
 	if len(m.Buffers) == 0 {
 		end = append(end, `,"buffers":[]`...)
 	}
@@ -63,12 +71,18 @@ func envelope(dst [][]byte, m *Message, h Header) [][]byte {
 	return append(dst, headerName, m.Header, parentName, m.Parent, metadataName, m.Metadata, contentName, m.Content, end)
 }
 
+// appendString appends s as a JSON string.
 func appendString(dst []byte, s string) []byte {
-	quoted, err := json.Marshal(s)
-	if err != nil { // strings always marshal
-		return append(dst, `""`...)
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, err := json.Marshal(s)
+			if err != nil { // strings always marshal
+				return append(dst, `""`...)
+			}
+			return append(dst, quoted...)
+		}
 	}
-	return append(dst, quoted...)
+	return append(append(append(dst, '"'), s...), '"')
 }
 
 // DecodeLegacy reads a frame that a client sent in the default format. Text and binary are told apart by the first

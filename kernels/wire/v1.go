@@ -1,36 +1,54 @@
 package wire
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 // SubprotocolV1 is the WebSocket subprotocol that selects the v1 format.
 const SubprotocolV1 = "v1.kernel.websocket.jupyter.org"
 
-// AppendV1 appends the one binary WebSocket frame of m in the v1 format. See V1.
-func AppendV1(dst []byte, m *Message) []byte { return append(dst, bytes.Join(V1(m), nil)...) }
-
 // V1 returns the one binary WebSocket frame of m in the v1 format, in pieces that follow each other and alias m: a
 // count of offsets, the offsets (all 64-bit little-endian), then channel, header, parent_header, metadata, content and
 // the buffers.
 func V1(m *Message) [][]byte {
-	offsets := 6 + len(m.Buffers)
-	pieces := append(make([][]byte, 0, offsets), nil, m.Header, m.Parent, m.Metadata, m.Content)
-	pieces = append(pieces, m.Buffers...)
-	pos := uint64(8 * (offsets + 1))
-	head := make([]byte, 0, int(pos)+len(m.Channel))
-	head = binary.LittleEndian.AppendUint64(head, uint64(offsets))
-	head = binary.LittleEndian.AppendUint64(head, pos)
-	pos += uint64(len(m.Channel))
-	for _, p := range pieces[1:] {
-		head = binary.LittleEndian.AppendUint64(head, pos)
-		pos += uint64(len(p))
+	pieces := append(make([][]byte, 0, 5+len(m.Buffers)), v1Head(nil, m), m.Header, m.Parent, m.Metadata, m.Content)
+	return append(pieces, m.Buffers...)
+}
+
+// AppendV1 appends the same in one piece.
+func AppendV1(dst []byte, m *Message) []byte {
+	dst = v1Head(dst, m)
+	dst = append(dst, m.Header...)
+	dst = append(dst, m.Parent...)
+	dst = append(dst, m.Metadata...)
+	dst = append(dst, m.Content...)
+	for _, b := range m.Buffers {
+		dst = append(dst, b...)
 	}
-	head = binary.LittleEndian.AppendUint64(head, pos)
-	pieces[0] = append(head, m.Channel...)
-	return pieces
+	return dst
+}
+
+// v1Head appends all that comes before the header.
+func v1Head(dst []byte, m *Message) []byte {
+	offsets := 6 + len(m.Buffers)
+	at := uint64(8 * (offsets + 1))
+	dst = binary.LittleEndian.AppendUint64(slices.Grow(dst, int(at)+len(m.Channel)), uint64(offsets))
+	next := func(size int) {
+		dst = binary.LittleEndian.AppendUint64(dst, at)
+		at += uint64(size)
+	}
+	next(len(m.Channel))
+	next(len(m.Header))
+	next(len(m.Parent))
+	next(len(m.Metadata))
+	next(len(m.Content))
+	for _, b := range m.Buffers {
+		next(len(b))
+	}
+	next(0)
+	return append(dst, m.Channel...)
 }
 
 // DecodeV1 reads a frame that a client sent in the v1 format. The message aliases frame.

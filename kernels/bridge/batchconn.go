@@ -1,0 +1,160 @@
+package bridge
+
+import (
+	"encoding/binary"
+	"net"
+	"sync"
+	"time"
+
+)
+
+// batchConn is a net.Conn whose writes can be collected, so that many small WebSocket frames leave as one.
+type batchConn struct {
+	net.Conn
+
+	mu       sync.Mutex
+	corked   bool
+	isShut   bool
+	pending  []byte
+	written  int64     // bytes that the operating system has taken
+	deadline time.Time // for a write that is not collected
+}
+
+// SetWriteDeadline is for writes that are not collected. What was collected has a deadline of its own: a pong in its
+// midst, which is given a second, must not cut a slow client off.
+func (b *batchConn) SetWriteDeadline(t time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.deadline = t
+	return nil
+}
+
+// maxCollected is how much batchConn keeps before it writes although it is corked.
+const maxCollected = 256 << 10
+
+func (b *batchConn) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.corked && len(b.pending)+len(p) <= maxCollected {
+		b.pending = append(b.pending, p...)
+		return len(p), nil
+	}
+	if err := b.flush(); err != nil {
+		return 0, err
+	}
+	deadline := b.deadline
+	if b.corked {
+		deadline = time.Now().Add(clientWriteTime)
+	}
+	if err := b.Conn.SetWriteDeadline(deadline); err != nil {
+		return 0, err
+	}
+	n, err := b.Conn.Write(p)
+	b.written += int64(n)
+	return n, err
+}
+
+// writeMessage sends one WebSocket message as one unmasked frame (RFC 6455 §5.2) of the given kind, its payload in
+// pieces. Frames of the WebSocket library may come before and after it, as each of those is one Write. After shut it
+// returns net.ErrClosed.
+func (b *batchConn) writeMessage(kind int, pieces ...[]byte) error {
+	size := 0
+	for _, p := range pieces {
+		size += len(p)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.isShut {
+		return net.ErrClosed
+	}
+	if len(b.pending)+size > maxCollected {
+		if err := b.flush(); err != nil {
+			return err
+		}
+	}
+	b.pending = appendFrameHeader(b.pending, kind, size)
+	if size <= maxCollected {
+		for _, p := range pieces {
+			b.pending = append(b.pending, p...)
+		}
+		if b.corked {
+			return nil
+		}
+		return b.flush()
+	}
+	all := append(net.Buffers{b.pending}, pieces...)
+	b.pending = nil
+	if err := b.Conn.SetWriteDeadline(time.Now().Add(clientWriteTime)); err != nil {
+		return err
+	}
+	n, err := all.WriteTo(b.Conn)
+	b.written += n
+	return err
+}
+
+func appendFrameHeader(dst []byte, kind, size int) []byte {
+	const final = 0x80
+	dst = append(dst, final|byte(kind))
+	switch {
+	case size < 126:
+		return append(dst, byte(size))
+	case size < 1<<16:
+		return binary.BigEndian.AppendUint16(append(dst, 126), uint16(size))
+	}
+	return binary.BigEndian.AppendUint64(append(dst, 127), uint64(size))
+}
+
+// shut lets no more messages through: the end of the WebSocket has been said.
+func (b *batchConn) shut() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.isShut = true
+}
+
+// cork begins to collect writes.
+func (b *batchConn) cork() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.corked = true
+}
+
+// uncork writes what was collected.
+func (b *batchConn) uncork() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.corked = false
+	return b.flush()
+}
+
+func (b *batchConn) flush() error {
+	if len(b.pending) == 0 {
+		return nil
+	}
+	if err := b.Conn.SetWriteDeadline(time.Now().Add(clientWriteTime)); err != nil {
+		return err
+	}
+	n, err := b.Conn.Write(b.pending)
+	b.written += int64(n)
+	b.pending = b.pending[:0]
+	if cap(b.pending) > maxCollected {
+		b.pending = nil
+	}
+	return err
+}
+
+// rest gives up the room for collected writes, when there is nothing to write: thousands of idle connections cost little.
+func (b *batchConn) rest() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.pending) == 0 {
+		b.pending = nil
+	}
+}
+
+// progress returns how many bytes have been taken by the operating system, and how many have been given to it or
+// collected so far.
+func (b *batchConn) progress() (written, given int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.written, b.written + int64(len(b.pending))
+}

@@ -1,0 +1,119 @@
+package bridge
+
+import (
+	"fmt"
+
+	"github.com/gorilla/websocket"
+
+	"cellblock.io/cellblock/kernels/wire"
+)
+
+// writeBatch sends items as frames of the client's format, in one write where they are small, and records how far
+// the connection came, also when it broke on the way.
+func (c *client) writeBatch(items []item, next uint64) error {
+	marks := make([]mark, 0, len(items))
+	c.out.cork()
+	var err error
+	for _, it := range items {
+		if err = c.writeItem(it); err != nil {
+			break
+		}
+		_, end := c.out.progress()
+		marks = append(marks, mark{end, it.entry.seq})
+	}
+	if flushErr := c.out.uncork(); err == nil {
+		err = flushErr
+	}
+	if err == nil {
+		c.hub.wrote(c, next, marks)
+		return nil
+	}
+	written, _ := c.out.progress()
+	position := c.position
+	for _, m := range marks {
+		if m.end <= written {
+			position = m.position
+		}
+	}
+	c.hub.wrote(c, position, marks)
+	return fmt.Errorf("write: %w", err)
+}
+
+func (c *client) writeItem(it item) error {
+	if it.missed > 0 {
+		if err := c.writeEntry(gapNotice(c.hub.currentSession(), it)); err != nil {
+			return err
+		}
+	}
+	return c.writeEntry(it.entry)
+}
+
+// writeEntry sends one message. What this client is known not to survive is replaced by a notice that says so.
+func (c *client) writeEntry(e entry) error {
+	if e.message.Size() > maxCollected { // no copy is made of it, however many clients it has
+		return c.writeLarge(e)
+	}
+	frame, kind := c.encode(c.frame[:0], &e)
+	if c.jupyterServer && kind == websocket.BinaryMessage {
+		n := notice(c.hub.currentSession(), e.message.Parent, unfit(e, len(frame), true))
+		frame, kind = c.encode(frame[:0], &n)
+	}
+	c.frame = frame
+	return c.out.writeMessage(kind, frame)
+}
+
+func (c *client) writeLarge(e entry) error {
+	kind := websocket.BinaryMessage
+	var pieces [][]byte
+	if c.v1 {
+		pieces = wire.V1(&e.message)
+	} else {
+		var isBinary bool
+		if pieces, isBinary = wire.Legacy(&e.message, e.header); !isBinary {
+			kind = websocket.TextMessage
+		}
+	}
+	if c.jupyterServer {
+		size := 0
+		for _, p := range pieces {
+			size += len(p)
+		}
+		if text := unfit(e, size, kind == websocket.BinaryMessage); text != "" {
+			return c.writeEntry(notice(c.hub.currentSession(), e.message.Parent, text))
+		}
+	}
+	return c.out.writeMessage(kind, pieces...)
+}
+
+// encode appends e in the client's format and returns the kind of its frame.
+func (c *client) encode(dst []byte, e *entry) (frame []byte, kind int) {
+	if c.v1 {
+		return wire.AppendV1(dst, &e.message), websocket.BinaryMessage
+	}
+	frame, isBinary := wire.AppendLegacy(dst, &e.message, e.header)
+	if isBinary {
+		return frame, websocket.BinaryMessage
+	}
+	return frame, websocket.TextMessage
+}
+
+// unfit says why jupyter_server's gateway client cannot receive a frame, or nothing.
+func unfit(e entry, size int, binary bool) string {
+	switch {
+	case binary:
+		return fmt.Sprintf("[A %s message with binary data was left out: Jupyter Server's gateway client cannot receive it. "+
+			"Open this kernel directly on the gateway to see it.]\n", e.header.MsgType)
+	case size > tornadoLimit:
+		return fmt.Sprintf("[A %s message of %.1f MB was left out: Jupyter Server's gateway client takes at most 10 MiB in one message.]\n",
+			e.header.MsgType, float64(size)/1e6)
+	}
+	return ""
+}
+
+// plural writes a count with its noun.
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
