@@ -5,7 +5,6 @@ import (
 	"net"
 	"sync"
 	"time"
-
 )
 
 // batchConn is a net.Conn whose writes can be collected, so that many small WebSocket frames leave as one.
