@@ -10,7 +10,7 @@ FUZZTIME ?= 5s
 # e2e/setup puts a current Node there where the machine's is too old.
 export PATH := $(or $(E2E_CACHE),/var/cache/cellblock-e2e)/node/bin:$(PATH)
 
-.PHONY: all help build fmt vet lint unit prepare integration clients web e2e test bench fuzz clean
+.PHONY: all help build fmt vet lint unit prepare integration clients web e2e test bench microbench fuzz clean
 
 all: fmt vet lint unit ## format, vet, staticcheck, unit tests
 
@@ -49,7 +49,12 @@ e2e: prepare clients build ## real clients against a real gateway (as root)
 
 test: prepare all integration web e2e ## all of it; sets up what it needs (as root)
 
-bench: ## ratios against direct ZeroMQ, in one run
+bench: prepare ## speed beside direct ZeroMQ and other gateways, in one run (as root); QUICK=1 without the others
+	bench/setup $(INSTANCE) $(if $(QUICK),--quick)
+	$(GO) build -o bin/bench/bench ./bench
+	bin/bench/bench -instance $(INSTANCE) $(if $(QUICK),-quick,-out bench/RESULTS.md)
+
+microbench: ## Go benchmarks of the bridge
 	$(GO) test -run '^$$' -bench . -benchtime 3s ./kernels/bridge
 
 fuzz: ## each fuzz target for FUZZTIME

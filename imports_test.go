@@ -18,6 +18,7 @@ const module = "cellblock.io/cellblock/"
 // is not here has no place yet.
 var mayImport = map[string][]string{
 	"auth":                           {},
+	"bench":                          {},
 	"cmd/cellblock":                  {"auth", "containers", "gateway", "internal/*", "kernels", "kernels/bridge", "kernels/redisstore", "web"},
 	"containers":                     {"kernels", "kernels/wire"},
 	"e2e":                            {},

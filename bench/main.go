@@ -1,0 +1,42 @@
+// Command bench measures how fast messages pass between a client and a Jupyter kernel: directly over ZeroMQ, through
+// Cellblock, and through the other gateways, side by side in one run. `make bench` prepares what it needs and runs it.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+)
+
+// options are the command line's.
+type options struct {
+	instance string // prepared by deploy/up, with the image of the echo kernel in it
+	programs string // directory of echo, sub and ask
+	cache    string // directory with the environments of the other gateways
+	out      string // Markdown file to write; empty writes none
+	quick    bool   // direct and Cellblock only, fewer rows
+	only     string // regular expression of the sections to run
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.instance, "instance", "cellblock-test", "prepared test instance")
+	flag.StringVar(&o.programs, "programs", "bin/bench", "directory of the programs in C")
+	flag.StringVar(&o.cache, "cache", "/var/cache/cellblock-bench", "directory of the other gateways")
+	flag.StringVar(&o.out, "out", "", "Markdown file to write")
+	flag.BoolVar(&o.quick, "quick", false, "only direct ZeroMQ and Cellblock, and fewer rows")
+	flag.StringVar(&o.only, "only", "", "regular expression of the sections to run")
+	flag.Parse()
+	// The load generator shares the machine with what it measures: let it collect its garbage seldom.
+	debug.SetGCPercent(800)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
