@@ -39,7 +39,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	cfg.Log.Info("bridge listens", "address", l.Addr().String())
 	h := newHub(cfg.Log)
-	s := &server{hub: h, cfg: cfg}
+	s := &server{hub: h, cfg: cfg, pages: make(chan struct{}, maxPages)}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return h.serveKernel(ctx, file) })
 	g.Go(func() error { return s.run(ctx, l) })

@@ -110,7 +110,9 @@ type message struct {
 	MsgID   string          `json:"msg_id"`
 	MsgType string          `json:"msg_type"`
 	Header  json.RawMessage `json:"header"`
-	Parent  struct {
+	// Metadata is that of the message.
+	Metadata json.RawMessage `json:"metadata"`
+	Parent   struct {
 		MsgID string `json:"msg_id"`
 	} `json:"parent_header"`
 	Content struct {
@@ -216,7 +218,8 @@ func fromV1(t *testing.T, frame []byte) message {
 	}
 	part := func(i int) []byte { return frame[offset(i):offset(i+1)] }
 	var m message
-	joined := fmt.Sprintf(`{"channel":%q,"header":%s,"parent_header":%s,"content":%s}`, part(0), part(1), part(2), part(4))
+	joined := fmt.Sprintf(`{"channel":%q,"header":%s,"parent_header":%s,"metadata":%s,"content":%s}`,
+		part(0), part(1), part(2), part(3), part(4))
 	if err := json.Unmarshal([]byte(joined), &m); err != nil {
 		t.Fatalf("%v in %s", err, joined)
 	}

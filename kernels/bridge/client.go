@@ -51,7 +51,8 @@ type client struct {
 	ws        *websocket.Conn
 	out       *batchConn
 	sessionID string
-	since     uint64 // where in the journal a session begins that is new
+	since     uint64 // where in the journal a session begins that is new or resumes
+	asks      asks
 	v1        bool
 	// jupyterServer marks jupyter_server's gateway client, which ends its own reading at the first binary frame and
 	// drops a connection over tornadoLimit.
@@ -59,6 +60,7 @@ type client struct {
 
 	session  *session // set by attach
 	position uint64   // in the journal; set by attach, then the writer's, changed under the hub's mu
+	again    []item   // goes first, from before position; set by attach, then the writer's
 	wake     chan struct{}
 	closings chan closing
 	pings    pings

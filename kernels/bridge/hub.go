@@ -43,6 +43,7 @@ type hub struct {
 	restart  bool  // the next end of the process was asked for
 	final    bool  // a client asked the kernel to shut down for good
 	journal  *journal
+	history  history
 	sessions map[string]*session
 	held     []request
 	heldSize int
@@ -74,6 +75,7 @@ func newHub(log *slog.Logger) *hub {
 		log:      log,
 		large:    make(chan struct{}, 1),
 		journal:  newJournal(journalBytes, journalCount),
+		history:  newHistory(),
 		sessions: make(map[string]*session),
 		pending:  make(map[string]pending),
 		own:      make(map[string]func(wire.Message, wire.Header)),
@@ -117,6 +119,7 @@ func (h *hub) kernelDown(err error) {
 	}
 	h.log.Info("kernel gone", "generation", h.generation, "asked", h.restart, "final", h.final, "cause", err)
 	clear(h.pending)
+	h.history.processEnded()
 	h.activity.reset()
 	if !h.restart && !h.final {
 		h.publishStatus(kernels.Restarting)
@@ -195,7 +198,7 @@ func (h *hub) publish(e entry) {
 	e.generation = h.generation
 	h.journal.append(e)
 	for _, s := range h.sessions {
-		if e.session == "" || e.session == s.id {
+		if s.gets(&e) {
 			s.notify()
 		}
 	}

@@ -138,6 +138,7 @@ type reader struct {
 	session  string
 	limit    readLimit
 	skip     func(*entry) bool // hides what this reader must not get
+	all      bool              // also what is for other sessions
 }
 
 // read appends what r has not seen to items and returns the position to read on from.
@@ -151,7 +152,7 @@ func (j *journal) read(items []item, r reader) ([]item, uint64) {
 		}
 		missed += int(e.seq - r.position - 1)
 		r.position = e.seq
-		if e.session != "" && e.session != r.session || r.skip(e) {
+		if e.session != "" && e.session != r.session && !r.all || r.skip(e) {
 			continue
 		}
 		items = append(items, item{missed: missed, entry: *e})

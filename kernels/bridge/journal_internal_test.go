@@ -19,7 +19,7 @@ func output(msgType string, size int) entry {
 func seen(j *journal, position uint64, session string) []string {
 	var all []string
 	for {
-		items, next := j.read(nil, reader{position, session, readLimit{items: 3, bytes: 1 << 20}, none})
+		items, next := j.read(nil, reader{position, session, readLimit{items: 3, bytes: 1 << 20}, none, false})
 		if next == position {
 			return all
 		}
@@ -57,7 +57,7 @@ func TestJournalKeepsWhatEndsACell(t *testing.T) {
 	if j.bytes > j.maxBytes {
 		t.Errorf("%d bytes, limit %d", j.bytes, j.maxBytes)
 	}
-	items, _ := j.read(nil, reader{0, "a", readLimit{items: 2, bytes: 1 << 20}, none})
+	items, _ := j.read(nil, reader{0, "a", readLimit{items: 2, bytes: 1 << 20}, none, false})
 	if string(items[1].entry.lostParent) != `{"p":1}` {
 		t.Error("the gap does not know its parent")
 	}
@@ -107,7 +107,7 @@ func TestJournalAccountsForEverything(t *testing.T) {
 		}
 		j.append(output(kind, 50))
 		if i%37 == 0 {
-			items, next := j.read(nil, reader{position, "", readLimit{items: 5, bytes: 1 << 20}, none})
+			items, next := j.read(nil, reader{position, "", readLimit{items: 5, bytes: 1 << 20}, none, false})
 			position = next
 			for _, it := range items {
 				got++
@@ -116,7 +116,7 @@ func TestJournalAccountsForEverything(t *testing.T) {
 		}
 	}
 	for {
-		items, next := j.read(nil, reader{position, "", readLimit{items: 100, bytes: 1 << 20}, none})
+		items, next := j.read(nil, reader{position, "", readLimit{items: 100, bytes: 1 << 20}, none, false})
 		if len(items) == 0 {
 			break
 		}

@@ -36,6 +36,7 @@ type server struct {
 	upgrader websocket.Upgrader
 	clients  sync.WaitGroup
 	ctx      context.Context // ends with the bridge; a hijacked connection outlives its request's
+	pages    chan struct{}   // of the journal, that are being written
 	gateway  bool            // clients come through gateways, which tell what they handed on
 
 	mu      sync.Mutex
@@ -116,6 +117,7 @@ func (s *server) routes() http.Handler {
 	mux.HandleFunc("GET /healthz", s.health)
 	mux.HandleFunc("GET /api/kernels/{id}", s.model)
 	mux.HandleFunc("GET /api/kernels/{id}/channels", s.channels)
+	mux.HandleFunc("GET /api/kernels/{id}/journal", s.showJournal)
 	mux.HandleFunc("GET /control/status", s.status)
 	mux.HandleFunc("POST /control/interrupt", s.interrupt)
 	mux.HandleFunc("POST /control/shutdown", s.shutdown)
@@ -148,7 +150,12 @@ func (s *server) channels(w http.ResponseWriter, r *http.Request) {
 	if sessionID == "" {
 		sessionID = newID()
 	}
-	since := s.hub.now() // before the client can know that it is connected: from then on it misses nothing
+	asked, err := parseAsks(r.URL.Query())
+	if err != nil {
+		writeJSON(w, http.StatusBadRequest, map[string]any{"message": err.Error(), "reason": "invalid"})
+		return
+	}
+	since := s.hub.beginning(asked) // before the client can know that it is connected: from then on it misses nothing
 	var told *receipts
 	var header http.Header
 	if s.gateway {
@@ -169,7 +176,7 @@ func (s *server) channels(w http.ResponseWriter, r *http.Request) {
 		told.begin, _ = out.progress()
 	}
 	c := &client{
-		hub: s.hub, log: s.cfg.Log, ws: ws, out: out, sessionID: sessionID, since: since,
+		hub: s.hub, log: s.cfg.Log, ws: ws, out: out, sessionID: sessionID, since: since, asks: asked,
 		v1:       ws.Subprotocol() == wire.SubprotocolV1,
 		wake:     make(chan struct{}, 1),
 		closings: make(chan closing, 1),

@@ -20,6 +20,8 @@ var errTooManySessions = errors.New("too many clients on this kernel")
 type session struct {
 	id     string
 	client *client // nil while disconnected
+	// everything: it asked to go on from a number, and gets what is for other sessions as well.
+	everything bool
 	// written is the journal position of the last message that was written to a connection, confirmed that of the
 	// last one known to have arrived, by a WebSocket pong.
 	written   uint64
@@ -29,6 +31,9 @@ type session struct {
 	left        time.Time
 }
 
+// gets reports whether e is for this session.
+func (s *session) gets(e *entry) bool { return e.session == "" || e.session == s.id || s.everything }
+
 // notify wakes the session's client, if there is one.
 func (s *session) notify() {
 	if s.client != nil {
@@ -37,7 +42,8 @@ func (s *session) notify() {
 }
 
 // attach makes c the client of its session. A session that comes back continues behind the last message that
-// arrived; a new one begins with what comes after its request. An earlier connection of the same session is closed.
+// arrived; a new one begins with what comes after its request, and one that resumes where it says. An earlier connection
+// of the same session is closed.
 func (h *hub) attach(c *client) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -54,19 +60,16 @@ func (h *hub) attach(c *client) error {
 		h.disconnect(s)
 		h.log.Info("connection replaced by a newer one of the same session")
 	}
+	if c.asks.resume {
+		s.written, s.everything = c.since, true
+	}
 	s.client = c
 	s.confirmed = s.written
 	s.replayUntil = h.journal.last
 	c.session, c.position, c.arrived, c.pings.pinged = s, s.written, s.written, s.written
+	c.again = h.openInputs(s, c.position)
 	c.notify()
 	return nil
-}
-
-// now is the journal position of the newest message.
-func (h *hub) now() uint64 {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.journal.last
 }
 
 // detach is called when c's connection has ended.
@@ -116,10 +119,20 @@ func (h *hub) readFor(c *client) (items []item, next uint64, finished bool) {
 		return nil, c.position, false
 	}
 	skip := func(e *entry) bool {
-		// A restarted kernel's clients must not take its predecessor's last words for its own.
-		return e.header.MsgType == "status" && e.generation < h.generation && e.seq <= s.replayUntil
+		// A restarted kernel's clients must not take its predecessor's last words for its own, and nobody is asked for
+		// what the kernel does not wait for any more.
+		return e.header.MsgType == "status" && e.generation < h.generation && e.seq <= s.replayUntil ||
+			e.isInputRequest() && !h.history.isOpen(e)
 	}
-	c.items, next = h.journal.read(c.items[:0], reader{c.position, s.id, readLimit{batchItems, batchBytes}, skip})
+	limit := readLimit{batchItems, batchBytes}
+	if next = c.position; len(c.again) > 0 {
+		c.items, c.again = c.again, nil
+	} else {
+		c.items, next = h.journal.read(c.items[:0], reader{c.position, s.id, limit, skip, s.everything})
+	}
+	if c.asks.number {
+		h.number(c.items)
+	}
 	return c.items, next, h.phase == ended && len(c.items) == 0
 }
 

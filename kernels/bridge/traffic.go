@@ -17,6 +17,7 @@ func (h *hub) fromClient(r request) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.noteShutdown(r)
+	h.history.asked(r)
 	if h.phase == running && !h.holding() || r.header.MsgType == "shutdown_request" && h.link != nil {
 		h.forward(r)
 		return
@@ -106,6 +107,9 @@ func (h *hub) fromKernel(m wire.Message) {
 // has ended. Called with mu held.
 func (h *hub) noteIdle(header, parent wire.Header, m *wire.Message) {
 	idle := h.activity.note(header, parent, m)
+	if idle {
+		h.history.finished(parent.MsgID)
+	}
 	if idle && !strings.HasSuffix(h.pending[parent.MsgID].msgType, "_request") {
 		delete(h.pending, parent.MsgID)
 	}
@@ -122,9 +126,13 @@ func (h *hub) reply(e entry, parent wire.Header) {
 	}
 	if e.message.Channel != wire.Stdin {
 		delete(h.pending, parent.MsgID)
+		h.history.finished(parent.MsgID)
 	}
 	e.session = p.session
 	h.publish(e)
+	if e.isInputRequest() {
+		h.history.inputRequested(openInput{seq: h.journal.last, msgID: e.header.MsgID, parent: parent.MsgID})
+	}
 }
 
 // malformed counts a message that had to be dropped, and tells clients: a cell that waits for it should not wait in

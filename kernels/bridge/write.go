@@ -19,7 +19,7 @@ func (c *client) writeBatch(items []item, next uint64) error {
 			break
 		}
 		_, end := c.out.progress()
-		marks = append(marks, mark{end, it.entry.seq})
+		marks = append(marks, mark{end, max(it.entry.seq, c.position)})
 	}
 	if flushErr := c.out.uncork(); err == nil {
 		err = flushErr
