@@ -94,8 +94,7 @@ func (g *Gateway) upgradeBridge(ctx context.Context, k kernels.Kernel, h *handsh
 		if err == nil {
 			err = fmt.Errorf("%w: status %d", errBridge, status)
 		}
-		return nil, nil, &refusal{status: http.StatusBadGateway, reason: "bridge", cause: err,
-			message: "The kernel's bridge does not answer as it should."}
+		return nil, nil, badBridge(err)
 	case status == http.StatusNotFound:
 		return nil, nil, kernelGone(k.ID)
 	}

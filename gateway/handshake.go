@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -26,7 +27,8 @@ const kernelProtocol = "v1.kernel.websocket.jupyter.org"
 // handshake is what of a client's upgrade request reaches the bridge.
 type handshake struct {
 	kernelID  string
-	sessionID string // "" lets the bridge make one
+	sessionID string     // "" lets the bridge make one
+	position  url.Values // where in the journal to begin
 	key       string
 	v1        bool // the client offers kernelProtocol
 	userAgent string
@@ -47,13 +49,18 @@ func readHandshake(r *http.Request, kernelID string) (handshake, error) {
 	case len(keys) != 1 || !validKey(keys[0]):
 		return handshake{}, refuse(http.StatusBadRequest, "upgrade", "The Sec-WebSocket-Key is not one.")
 	}
-	session := r.URL.Query().Get("session_id")
+	query := r.URL.Query()
+	session := query.Get("session_id")
 	if len(session) > maxSessionID || printable(session) != session {
 		return handshake{}, invalid("The session_id must be at most 255 printable ASCII characters.")
 	}
+	begin, err := channelsPosition(query)
+	if err != nil {
+		return handshake{}, err
+	}
 	agent := printable(r.UserAgent())
 	return handshake{
-		kernelID: kernelID, sessionID: session, key: keys[0],
+		kernelID: kernelID, sessionID: session, position: begin, key: keys[0],
 		v1:        offers(r.Header, kernelProtocol),
 		userAgent: agent[:min(len(agent), maxUserAgent)],
 	}, nil
@@ -97,10 +104,11 @@ func accept(key string) string {
 
 // request is the upgrade request for the bridge: made anew, so that nothing of the client's slips through.
 func (h handshake) request() []byte {
-	target := "/api/kernels/" + url.PathEscape(h.kernelID) + "/channels"
+	query := maps.Clone(h.position)
 	if h.sessionID != "" {
-		target += "?session_id=" + url.QueryEscape(h.sessionID)
+		query.Set("session_id", h.sessionID)
 	}
+	target := "/api/kernels/" + url.PathEscape(h.kernelID) + "/channels?" + query.Encode()
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "GET %s HTTP/1.1\r\nHost: bridge\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n", target)
 	fmt.Fprintf(&b, "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n", h.key)

@@ -33,6 +33,10 @@ func TestForeignLooksUnknown(t *testing.T) {
 		{"POST", "/api/kernels/ID/restart", bobKernel, nobodys, "{}"},
 		{"GET", "/api/kernels/ID/channels", bobKernel, nobodys, ""},
 		{"GET", "/api/kernels/ID/channels?session_id=x", bobKernel, nobodys, ""},
+		{"GET", "/api/kernels/ID/channels?since=x", bobKernel, nobodys, ""},
+		{"GET", "/api/kernels/ID/journal", bobKernel, nobodys, ""},
+		{"GET", "/api/kernels/ID/journal?since=x&limit=-1", bobKernel, nobodys, ""},
+		{"HEAD", "/api/kernels/ID/journal?since=1", bobKernel, nobodys, ""},
 		{"GET", "/api/kernels/ID/unknown", bobKernel, nobodys, ""},
 		{"PUT", "/api/kernels/ID", bobKernel, nobodys, ""},
 		{"GET", "/api/sessions/ID", bobSession, unknownSession, ""},
@@ -59,7 +63,7 @@ func TestForeignLooksUnknown(t *testing.T) {
 func TestMalformedIDLooksUnknown(t *testing.T) {
 	r := newRig(t, nil)
 	for _, id := range []string{"zz9", "1-2-3-4", "1-2-3-4-5-6", "a.b-1-1-1-1", strings.Repeat("a", 33) + "-1-1-1-1"} {
-		for _, path := range []string{"", "/channels", "/interrupt"} {
+		for _, path := range []string{"", "/channels", "/journal", "/interrupt"} {
 			method := "GET"
 			if path == "/interrupt" {
 				method = "POST"

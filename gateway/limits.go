@@ -20,6 +20,9 @@ const (
 	maxUserAgent   = 256  // bytes of it that the bridge sees
 	maxPermissions = 64   // resources asked for in /api/me, and actions of one
 
+	maxPageItems = 1000      // messages in a page of a journal
+	maxPage      = 160 << 20 // bytes of one: a kernel's largest message, its buffers in base64
+
 	maxEnv      = 64   // variables handed to a kernel
 	maxEnvValue = 4096 // bytes in one
 
@@ -29,6 +32,7 @@ const (
 	writeTimeout  = 2 * time.Minute  // from the headers to the end of the response
 	callTimeout   = 90 * time.Second // one call into the domain; a restart takes up to 60 s
 
+	pageTimeout  = 90 * time.Second // for a bridge to write a page of its journal, and for the client to take it
 	bridgeWait   = 30 * time.Second // for a starting kernel's bridge to listen
 	firstPause   = 20 * time.Millisecond
 	longestPause = 500 * time.Millisecond

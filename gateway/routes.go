@@ -63,6 +63,7 @@ func (g *Gateway) routes() []route {
 		{method: "POST", path: "/api/kernels/{id}/interrupt", body: idleBody, handle: g.interruptKernel},
 		{method: "POST", path: "/api/kernels/{id}/restart", body: idleBody, handle: g.restartKernel},
 		{method: "GET", path: "/api/kernels/{id}/channels", websocket: true, handle: g.channels},
+		{method: "GET", path: "/api/kernels/{id}/journal", handle: g.journal},
 
 		{method: "GET", path: "/api/sessions", handle: g.listSessions},
 		{method: "POST", path: "/api/sessions", body: sessionBody, handle: g.openSession},
