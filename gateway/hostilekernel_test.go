@@ -151,7 +151,7 @@ const patience = time.Minute
 // startup: a kernel that does not come up is tried again, and what was asked meanwhile is answered when it does.
 func (v *victim) startup() error {
 	met, asked := v.kernel.Met(), v.kernel.Asked()
-	for deadline := time.Now().Add(verdict); v.kernel.Met() < met+3 && v.kernel.Asked() < asked+3; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(verdict); v.kernel.Met() < met+2 && v.kernel.Asked() < asked+2; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("tried only %d times", v.kernel.Met())
 		}

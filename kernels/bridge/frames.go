@@ -3,7 +3,6 @@ package bridge
 import (
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/go-zeromq/zmq4"
@@ -12,7 +11,7 @@ import (
 // Limits on what a kernel may send on one socket after the handshake (ZMTP 3.0, RFC 23).
 const (
 	maxFrames       = 136 // identities, delimiter, signature, parts and buffers
-	maxMessageBytes = 96 << 20
+	maxMessageBytes = 64 << 20
 	maxSkipped      = 1 << 30 // bytes of one message that are read over because they are too many
 	maxCommands     = 100     // ignored commands
 )
@@ -49,7 +48,7 @@ func (g *guard) readMessage() ([][]byte, error) {
 	g.frames = g.frames[:0]
 	var kept, skipped uint64
 	for count, more := 0, true; more; {
-		f, err := g.peekFrame()
+		f, err := g.peekFrame(count > 0)
 		if err != nil {
 			return nil, err
 		}
@@ -137,8 +136,8 @@ func parseFrame(b []byte) (f frame, ok bool) {
 
 // peekFrame returns the header of the next frame without consuming it. Between messages it waits without end, within
 // one only as long as arm allows.
-func (g *guard) peekFrame() (frame, error) {
-	if g.established && !g.armed && g.r.Buffered() == 0 {
+func (g *guard) peekFrame(within bool) (frame, error) {
+	if g.established && !within && g.r.Buffered() == 0 {
 		if _, err := g.r.Peek(1); err != nil { // the pause between messages
 			return frame{}, err
 		}
@@ -203,7 +202,7 @@ func (g *guard) readBody(n int) ([]byte, error) {
 	body := make([]byte, 0, min(n, readAhead))
 	for len(body) < n {
 		if len(body) == cap(body) {
-			body = slices.Grow(body, min(n-len(body), len(body)))
+			body = append(make([]byte, 0, min(n, 2*len(body))), body...)
 		}
 		if g.r.Buffered() == 0 {
 			if err := g.arm(); err != nil {

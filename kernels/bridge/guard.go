@@ -17,7 +17,8 @@ var errProtocol = errors.New("kernel broke the ZMTP protocol")
 const (
 	greetingLength = 64
 	maxReady       = 4 << 10 // bytes of the READY command
-	handshakeTime  = 5 * time.Second
+	greetingTime   = 2 * time.Second
+	readyTime      = 5 * time.Second  // for READY, once the greeting is there
 	progressTime   = 10 * time.Second // at least some bytes of a frame that has begun
 	frameTime      = 60 * time.Second // a whole frame that has begun
 	writeTime      = 10 * time.Second
@@ -49,14 +50,14 @@ func newGuard(c net.Conn, kind zmq4.SocketType) *guard {
 	return g
 }
 
-// open performs the handshake within handshakeTime.
+// open performs the handshake within greetingTime and readyTime.
 func (g *guard) open(id zmq4.SocketIdentity) (conn *zmq4.Conn, err error) {
 	defer func() {
 		if p := recover(); p != nil { // the library panics on some handshakes; the guard should have refused it
 			err = fmt.Errorf("%w: handshake: %v", errProtocol, p)
 		}
 	}()
-	if err := g.Conn.SetDeadline(time.Now().Add(handshakeTime)); err != nil {
+	if err := g.Conn.SetDeadline(time.Now().Add(greetingTime)); err != nil {
 		return nil, fmt.Errorf("set deadline: %w", err)
 	}
 	conn, err = zmq4.Open(g, nullSecurity, g.kind, id, false, nil)
@@ -92,9 +93,9 @@ func (g *guard) grant() error {
 		}
 		g.greeted = true
 		g.granted = greetingLength
-		return nil
+		return g.Conn.SetDeadline(time.Now().Add(readyTime))
 	}
-	f, err := g.peekFrame()
+	f, err := g.peekFrame(false)
 	if err != nil {
 		return err
 	}

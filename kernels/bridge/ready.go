@@ -38,6 +38,9 @@ func checkReady(body []byte, kind zmq4.SocketType) error {
 			return err
 		}
 		if strings.EqualFold(key, "Socket-Type") {
+			if socketType != "" {
+				return fmt.Errorf("%w: two socket types", errProtocol)
+			}
 			socketType = value
 		}
 		rest = after

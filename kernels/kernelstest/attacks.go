@@ -179,11 +179,16 @@ func Floods() []Attack {
 	}
 	alone := func(a Attack) Attack { a.Name += ", nobody there"; a.Alone = true; return a }
 	return []Attack{
-		flood("1 KB messages", 60_000, stream(1<<10)),
-		flood("1 MB messages", 400, stream(1<<20)),
-		flood("60 MB messages", 6, stream(60_000_000)),
-		alone(flood("1 KB messages", 60_000, stream(1<<10))),
-		alone(flood("1 MB messages", 400, stream(1<<20))),
+		flood("1 KB messages", 50_000, stream(1<<10)),
+		flood("1 MB messages", 300, stream(1<<20)),
+		flood("63 MiB messages", 6, stream(63<<20)),
+		flood("90 MiB in buffers", 3, func(k *HostileKernel, m wire.Message, _ int) wire.Message {
+			large := k.Message("comm_msg", m.Header, map[string]string{"comm_id": "c"})
+			large.Buffers = [][]byte{make([]byte, 45<<20), make([]byte, 45<<20)}
+			return large
+		}),
+		alone(flood("1 KB messages", 50_000, stream(1<<10))),
+		alone(flood("1 MB messages", 300, stream(1<<20))),
 		flood("broken UTF-8, 60 MB", 3, func(k *HostileKernel, m wire.Message, _ int) wire.Message {
 			bad := k.Message("stream", m.Header, nil)
 			bad.Content = append(append([]byte(`{"name":"stdout","text":"`), bytes.Repeat([]byte("a\xff"), 30_000_000)...), `"}`...)

@@ -29,6 +29,7 @@ const (
 	MaxMetadata   = 1 << 20
 	MaxBuffers    = 120 // buffers in one message
 	MaxIdentities = 8   // routing frames before the delimiter
+	MaxIdentity   = 255 // bytes of one of them, as in ZeroMQ
 )
 
 // ErrMalformed is wrapped by every error of this package that a peer's bytes cause.
@@ -107,8 +108,26 @@ func repaired(name string, part []byte) ([]byte, error) {
 	if err == nil || utf8.Valid(part) {
 		return part, err
 	}
-	part = bytes.ToValidUTF8(part, []byte("\uFFFD"))
+	if len(part) > maxReplaced {
+		replaceInvalid(part)
+	} else {
+		part = bytes.ToValidUTF8(part, []byte("\uFFFD"))
+	}
 	return part, object(name, part)
+}
+
+// maxReplaced is the size in bytes up to which a part may grow by its repair, threefold at worst.
+const maxReplaced = 1 << 20
+
+// replaceInvalid puts a question mark in the place of each byte that is no UTF-8.
+func replaceInvalid(b []byte) {
+	for i := 0; i < len(b); {
+		r, size := utf8.DecodeRune(b[i:])
+		if r == utf8.RuneError && size == 1 {
+			b[i] = '?'
+		}
+		i += size
+	}
 }
 
 // isAbsent reports whether an optional part was left out, as some clients do.

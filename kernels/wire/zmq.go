@@ -64,7 +64,7 @@ func (s *Signer) DecodeFrames(ch Channel, frames [][]byte) (Message, error) {
 			at = i
 			break
 		}
-		if i == MaxIdentities {
+		if i == MaxIdentities || len(f) > MaxIdentity {
 			break
 		}
 	}
