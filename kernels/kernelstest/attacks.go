@@ -179,9 +179,9 @@ func Floods() []Attack {
 	}
 	alone := func(a Attack) Attack { a.Name += ", nobody there"; a.Alone = true; return a }
 	return []Attack{
-		flood("1 KB messages", 50_000, stream(1<<10)),
-		flood("1 MB messages", 300, stream(1<<20)),
-		flood("63 MiB messages", 6, stream(63<<20)),
+		flood("1 KB messages", 20_000, stream(1<<10)),
+		flood("1 MB messages", 100, stream(1<<20)),
+		flood("63 MiB messages", 3, stream(63<<20)),
 		flood("90 MiB in buffers", 3, func(k *HostileKernel, m wire.Message, _ int) wire.Message {
 			large := k.Message("comm_msg", m.Header, map[string]string{"comm_id": "c"})
 			large.Buffers = [][]byte{make([]byte, 45<<20), make([]byte, 45<<20)}
@@ -199,11 +199,11 @@ func Floods() []Attack {
 			many.Buffers = make([][]byte, wire.MaxBuffers)
 			return many
 		}),
-		flood("busy with 100 000 requests", 100_000, func(k *HostileKernel, _ wire.Message, i int) wire.Message {
+		flood("busy with 30 000 requests", 30_000, func(k *HostileKernel, _ wire.Message, i int) wire.Message {
 			parent := binary.BigEndian.AppendUint32(nil, uint32(i))
 			return k.Message("status", []byte(`{"msg_id":"`+strings.ToUpper(hexOf(parent))+`"}`), map[string]string{"execution_state": "busy"})
 		}),
-		flood("headers of 60 KiB as parents", 2_000, func(k *HostileKernel, _ wire.Message, _ int) wire.Message {
+		flood("headers of 60 KiB as parents", 1_200, func(k *HostileKernel, _ wire.Message, _ int) wire.Message {
 			return k.Message("stream", []byte(`{"x":"`+strings.Repeat("x", 60<<10)+`"}`), map[string]string{"text": ""})
 		}),
 		flood("contents that are no objects", 50_000, func(k *HostileKernel, m wire.Message, _ int) wire.Message {
@@ -217,8 +217,8 @@ func Floods() []Attack {
 				_ = p.Kernel.On(wire.IOPub).Send(again)
 			}
 		}},
-		{Name: "100 000 requests for input", Act: func(p *Peer, m wire.Message) {
-			for range 100_000 {
+		{Name: "30 000 requests for input", Act: func(p *Peer, m wire.Message) {
+			for range 30_000 {
 				_ = p.Kernel.On(wire.Stdin).Send(p.Kernel.Sign(p.Kernel.Message("input_request", m.Header, map[string]string{"prompt": "password:"})))
 			}
 		}},
