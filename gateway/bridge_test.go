@@ -49,6 +49,9 @@ func echo(v visit) {
 // met reads the request's head and lets do play the bridge.
 func met(conn net.Conn, do func(visit)) {
 	defer conn.Close()
+	if socket, ok := conn.(*net.UnixConn); ok {
+		conn = &slipConn{UnixConn: socket}
+	}
 	in := bufio.NewReader(conn)
 	req, err := http.ReadRequest(in)
 	if err != nil {

@@ -37,7 +37,8 @@ func (g *Gateway) channels(c *call) error {
 		return err
 	}
 	p.greeting = h.response()
-	p.receipts = g.openReceipts(c.ctx(), k.Handle, h.receipts, len(p.greeting))
+	p.receipts = h.receipts
+	p.receipts.greet(len(p.greeting))
 	if err := p.take(c.w); err != nil {
 		_ = p.bridge.Close()
 		p.receipts.finish(0, false)

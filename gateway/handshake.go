@@ -16,8 +16,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"cellblock.io/cellblock/kernels"
 )
 
 // kernelProtocol is the one WebSocket subprotocol that bridges know. Others, among them those that carry tokens, are
@@ -32,7 +30,7 @@ type handshake struct {
 	key       string
 	v1        bool // the client offers kernelProtocol
 	userAgent string
-	receipts  string // the id under which the bridge wants receipts, set by offer
+	receipts  *teller // set by offer
 }
 
 // readHandshake checks an upgrade request (RFC 6455 section 4.2.1).
@@ -148,9 +146,15 @@ func (h *handshake) offer(ctx context.Context, conn net.Conn) (early []byte, sta
 	_ = conn.SetDeadline(time.Now().Add(headTimeout))
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if _, err := conn.Write(h.request()); err != nil {
+	tell, err := send(conn, h.request())
+	if err != nil {
 		return nil, 0, fmt.Errorf("%w: send upgrade: %w", errNoBridge, err)
 	}
+	defer func() {
+		if h.receipts == nil {
+			tell.finish(0, false)
+		}
+	}()
 	br := bufio.NewReaderSize(io.LimitReader(conn, maxHead), maxHead)
 	if _, err := br.Peek(1); err != nil {
 		return nil, 0, fmt.Errorf("%w: read answer: %w", errNoBridge, err)
@@ -169,10 +173,10 @@ func (h *handshake) offer(ctx context.Context, conn net.Conn) (early []byte, sta
 		return nil, 0, fmt.Errorf("%w: its upgrade does not fit", errBridge)
 	}
 	h.v1 = protocol == kernelProtocol
-	h.receipts = receiptID(resp.Header.Get(kernels.ReceiptsHeader))
 	early, _ = br.Peek(br.Buffered())
 	if !stop() { // the deadline of the past is or will be set
 		return nil, 0, fmt.Errorf("upgrade: %w", context.Cause(ctx))
 	}
+	h.receipts = tell
 	return bytes.Clone(early), resp.StatusCode, conn.SetDeadline(time.Time{})
 }

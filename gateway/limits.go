@@ -43,7 +43,6 @@ const (
 	lingerTimeout  = time.Second      // for the client to read the last bytes
 	goodbyeTimeout = 5 * time.Second  // for the bridge to say goodbye to the client
 	drainTimeout   = 10 * time.Second // for all of them together, and for requests
-	receiptTimeout = time.Second      // for the bridge to take a receipt
 	recheckAfter   = 45 * time.Second // age at which an open WebSocket's credential is looked at again
 	recheckEvery   = 5 * time.Second
 

@@ -1,49 +1,49 @@
 package gateway
 
 import (
-	"context"
-	"encoding/hex"
-	"fmt"
 	"net"
-	"time"
 
 	"golang.org/x/sys/unix"
 
-	"cellblock.io/cellblock/kernels"
+	"cellblock.io/cellblock/kernels/receipt"
 )
 
-// teller tells a bridge how much of a WebSocket's bytes has been handed on (kernels.Receipt). A nil one tells nothing.
+// teller tells a bridge how much of a WebSocket's bytes has been handed on. A nil one tells nothing.
 type teller struct {
-	conn   net.Conn
+	slip   *receipt.Slip
 	handed int64 // negative while our own greeting is on its way
 }
 
-// receiptID is the id in a bridge's answer under which it wants receipts, or "" when it wants none.
-func receiptID(offered string) string {
-	if raw, err := hex.DecodeString(offered); err != nil || len(raw) != 16 {
-		return ""
+// send writes a request to a bridge and passes a slip for receipts with its first byte. A bridge that is reached
+// otherwise than over a Unix socket is told nothing, nor is one for which there is no memory or descriptor left.
+func send(bridge net.Conn, request []byte) (*teller, error) {
+	socket, ok := bridge.(*net.UnixConn)
+	if !ok {
+		_, err := bridge.Write(request)
+		return nil, err
 	}
-	return offered
+	slip, file, err := receipt.New()
+	if err != nil {
+		_, err := bridge.Write(request)
+		return nil, err
+	}
+	defer file.Close()
+	n, _, err := socket.WriteMsgUnix(request, receipt.Pass(file), nil)
+	if err == nil && n < len(request) {
+		_, err = socket.Write(request[n:])
+	}
+	if err != nil {
+		slip.Close()
+		return nil, err
+	}
+	return &teller{slip: slip}, nil
 }
 
-// openReceipts connects to the bridge a second time, for receipts. A bridge that cannot be told is used without.
-func (g *Gateway) openReceipts(ctx context.Context, handle, id string, greeting int) *teller {
-	if id == "" {
-		return nil
+// greet says how many bytes of our own come first, which do not count.
+func (t *teller) greet(n int) {
+	if t != nil {
+		t.handed = -int64(n)
 	}
-	conn, err := g.cfg.Dial(ctx, handle)
-	if err != nil {
-		g.log.Warn("no receipts for a bridge", "error", err)
-		return nil
-	}
-	_ = conn.SetWriteDeadline(time.Now().Add(receiptTimeout))
-	head := fmt.Sprintf("POST %s%s HTTP/1.1\r\nHost: bridge\r\nContent-Length: %d\r\n\r\n", kernels.ReceiptsPath, id, int64(1<<62))
-	if _, err := conn.Write([]byte(head)); err != nil {
-		g.log.Warn("no receipts for a bridge", "error", err)
-		_ = conn.Close()
-		return nil
-	}
-	return &teller{conn: conn, handed: -int64(greeting)}
 }
 
 // add tells that n more bytes were handed on.
@@ -51,9 +51,8 @@ func (t *teller) add(n int) {
 	if t == nil || n == 0 {
 		return
 	}
-	if t.handed += int64(n); t.handed > 0 {
-		t.tell(kernels.Receipt{Handed: uint64(t.handed)})
-	}
+	t.handed += int64(n)
+	t.slip.Write(receipt.Receipt{Handed: t.handed})
 }
 
 // finish tells for the last time. lost counts bytes that were handed on and will not arrive; inOrder says that the
@@ -62,24 +61,8 @@ func (t *teller) finish(lost int, inOrder bool) {
 	if t == nil {
 		return
 	}
-	t.tell(kernels.Receipt{Handed: uint64(max(0, t.handed-int64(lost))), Complete: inOrder && lost == 0})
-	if t.conn != nil {
-		_ = t.conn.Close()
-		t.conn = nil
-	}
-}
-
-// tell sends a receipt. A bridge that does not take it gets no more.
-func (t *teller) tell(r kernels.Receipt) {
-	if t.conn == nil {
-		return
-	}
-	b := r.Encode()
-	_ = t.conn.SetWriteDeadline(time.Now().Add(receiptTimeout))
-	if _, err := t.conn.Write(b[:]); err != nil {
-		_ = t.conn.Close()
-		t.conn = nil
-	}
+	t.slip.Write(receipt.Receipt{Handed: t.handed - int64(lost), Last: true, Complete: inOrder && lost == 0})
+	t.slip.Close()
 }
 
 // tcpOf is the TCP connection below a client's, or nil.

@@ -5,11 +5,15 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"cellblock.io/cellblock/kernels/receipt"
 )
 
 // batchConn is a net.Conn whose writes can be collected, so that many small WebSocket frames leave as one.
 type batchConn struct {
 	net.Conn
+	slip  *receipt.Slip // where the gateway tells what it handed on; nil when it does not
+	begun bool          // the first bytes have come
 
 	mu       sync.Mutex
 	corked   bool
@@ -17,6 +21,41 @@ type batchConn struct {
 	pending  []byte
 	written  int64     // bytes that the operating system has taken
 	deadline time.Time // for a write that is not collected
+}
+
+// Read takes the file that may come with a connection's first bytes.
+func (b *batchConn) Read(p []byte) (int, error) {
+	unixConn, ok := b.Conn.(*net.UnixConn)
+	if !ok || b.begun {
+		return b.Conn.Read(p)
+	}
+	room := receipt.Room()
+	n, controls, _, _, err := unixConn.ReadMsgUnix(p, room)
+	if n > 0 {
+		b.begun = true
+	}
+	if passed := receipt.Passed(room[:controls]); passed != nil {
+		defer passed.Close()
+		if b.slip, err = receipt.Open(passed); err != nil {
+			return 0, err
+		}
+	}
+	return n, err
+}
+
+// takeSlip returns the slip that came, which is then the caller's, or nil.
+func (b *batchConn) takeSlip() *receipt.Slip {
+	taken := b.slip
+	b.slip = nil
+	return taken
+}
+
+// Close closes the connection, and the slip that nobody took.
+func (b *batchConn) Close() error {
+	if slip := b.takeSlip(); slip != nil {
+		slip.Close()
+	}
+	return b.Conn.Close()
 }
 
 // SetWriteDeadline is for writes that are not collected. What was collected has a deadline of its own: a pong in its

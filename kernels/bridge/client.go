@@ -68,7 +68,7 @@ type client struct {
 	items    []item // room for one batch, the writer's
 	bad      int
 
-	receipts  *receipts // nil when there is no gateway; what follows is guarded by the hub's mu
+	receipts  *receipts // nil when no gateway tells; what follows is guarded by the hub's mu
 	heard     time.Time // when it ceased to be read; zero before
 	confirmed int64     // bytes of the connection that have arrived as a pong proves
 	marks     []mark    // messages that were written and are not known to have arrived

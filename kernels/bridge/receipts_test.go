@@ -1,64 +1,58 @@
 package bridge_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"strings"
 	"testing"
 
-	"cellblock.io/cellblock/kernels"
+	"cellblock.io/cellblock/kernels/receipt"
 )
 
 // gateway stands between a client and the bridge, as far as receipts go.
 type gateway struct {
 	*rig
-	raw  net.Conn // the WebSocket's, after its 101
-	tell net.Conn
+	raw  *net.UnixConn // the WebSocket's, after its 101
+	slip *receipt.Slip
 }
 
-// through opens a WebSocket and the connection for its receipts.
+// through opens a WebSocket whose receipts are the test's.
 func (r *rig) through(session string) *gateway {
 	r.Helper()
-	raw, err := r.dial(context.Background())
+	conn, err := r.dial(context.Background())
 	if err != nil {
 		r.Fatal(err)
 	}
-	r.Cleanup(func() { raw.Close() })
+	g := &gateway{rig: r, raw: conn.(*net.UnixConn)}
+	r.Cleanup(func() { g.raw.Close() })
+	slip, file, err := receipt.New()
+	if err != nil {
+		r.Fatal(err)
+	}
+	g.slip = slip
+	r.Cleanup(slip.Close)
+	defer file.Close()
 	head := "GET /api/kernels/a-b-c-d-e/channels?session_id=" + session + " HTTP/1.1\r\nHost: bridge\r\nConnection: Upgrade\r\n" +
 		"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-	if _, err := io.WriteString(raw, head); err != nil {
+	if _, _, err := g.raw.WriteMsgUnix([]byte(head), receipt.Pass(file), nil); err != nil {
 		r.Fatal(err)
 	}
-	g := &gateway{rig: r, raw: raw}
-	id := g.readHead()
-	if g.tell, err = r.dial(context.Background()); err != nil {
-		r.Fatal(err)
-	}
-	r.Cleanup(func() { g.tell.Close() })
-	if _, err := fmt.Fprintf(g.tell, "POST %s%s HTTP/1.1\r\nHost: bridge\r\nContent-Length: %d\r\n\r\n", kernels.ReceiptsPath, id, 1<<62); err != nil {
-		r.Fatal(err)
-	}
+	g.readHead()
 	return g
 }
 
-// readHead reads the bridge's answer byte by byte and returns the id for receipts.
-func (g *gateway) readHead() (id string) {
+// readHead reads the bridge's answer byte by byte.
+func (g *gateway) readHead() {
 	g.Helper()
-	line := ""
-	for b := make([]byte, 1); ; {
+	head := ""
+	for b := make([]byte, 1); !strings.HasSuffix(head, "\r\n\r\n"); head += string(b) {
 		if _, err := g.raw.Read(b); err != nil {
 			g.Fatal(err)
 		}
-		line += string(b)
-		if b[0] != '\n' {
-			continue
-		}
-		if line == "\r\n" {
-			return id
-		}
-		fmt.Sscanf(line, kernels.ReceiptsHeader+": %s", &id) //nolint:errcheck // of most lines it is none
-		line = ""
 	}
 }
 
@@ -94,15 +88,6 @@ func (g *gateway) messages(n int) (size int) {
 	return size
 }
 
-// handed tells the bridge.
-func (g *gateway) handed(r kernels.Receipt) {
-	g.Helper()
-	b := r.Encode()
-	if _, err := g.tell.Write(b[:]); err != nil {
-		g.Fatal(err)
-	}
-}
-
 // A gateway that is killed takes what it had not handed on with it. The session continues with exactly that.
 func TestWhatAGatewayDidNotHandOnIsSentAgain(t *testing.T) {
 	r := startedRig(t)
@@ -112,11 +97,10 @@ func TestWhatAGatewayDidNotHandOnIsSentAgain(t *testing.T) {
 	}
 	size := g.messages(3)
 	half, _ := g.frame() // of the next one, only a part went on
-	g.handed(kernels.Receipt{Handed: uint64(size)})
-	g.handed(kernels.Receipt{Handed: uint64(size + half - 1)})
+	g.slip.Write(receipt.Receipt{Handed: int64(size)})
+	g.slip.Write(receipt.Receipt{Handed: int64(size + half - 1)})
 	g.messages(2) // were taken from the bridge, and lost
 	g.raw.Close()
-	g.tell.Close()
 	r.until("gone", func() bool { return r.status().Connections == 0 })
 
 	again := r.connect("a")
@@ -136,9 +120,8 @@ func TestOnlyACompleteReceiptIsBelievedOfAClientThatLags(t *testing.T) {
 		for i := range 60 {
 			r.kernel.Publish("stream", nil, map[string]string{"text": fmt.Sprintf("%d %0100d", i, 0)})
 		}
-		g.handed(kernels.Receipt{Handed: uint64(g.messages(60)), Complete: complete})
+		g.slip.Write(receipt.Receipt{Handed: int64(g.messages(60)), Last: true, Complete: complete})
 		g.raw.Close()
-		g.tell.Close()
 		r.until("gone", func() bool { return r.status().Connections == 0 })
 		again := r.connect(session)
 		r.kernel.Publish("stream", nil, map[string]string{"text": "next"})
@@ -152,18 +135,52 @@ func TestOnlyACompleteReceiptIsBelievedOfAClientThatLags(t *testing.T) {
 	}
 }
 
-func TestReceiptsAreForPresentConnectionsOnly(t *testing.T) {
+// The file of a connection that never becomes a WebSocket is not kept, and one that is no slip ends its connection.
+func TestReceiptsOfRefusedConnectionsAreGivenUp(t *testing.T) {
 	r := startedRig(t)
-	for _, path := range []string{"0123456789abcdef0123456789abcdef", "x"} {
-		c, err := r.dial(context.Background())
+	mappings := func() int {
+		maps, err := os.ReadFile("/proc/self/maps")
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(c, "POST %s%s HTTP/1.1\r\nHost: bridge\r\nContent-Length: 8\r\n\r\n12345678", kernels.ReceiptsPath, path)
-		answer := make([]byte, len("HTTP/1.1 404"))
-		if _, err := io.ReadFull(c, answer); err != nil || string(answer) != "HTTP/1.1 404" {
-			t.Errorf("%s: %s, %v", path, answer, err)
+		return bytes.Count(maps, []byte("memfd:receipts"))
+	}
+	before := mappings()
+	for range 10 {
+		conn, err := r.dial(context.Background())
+		if err != nil {
+			t.Fatal(err)
 		}
-		c.Close()
+		slip, file, err := receipt.New()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := conn.(*net.UnixConn).WriteMsgUnix([]byte("GET /nowhere HTTP/1.0\r\n\r\n"), receipt.Pass(file), nil); err != nil {
+			t.Fatal(err)
+		}
+		if answer, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.0 404") {
+			t.Errorf("%s, %v", answer, err)
+		}
+		conn.Close()
+		slip.Close()
+		file.Close()
+	}
+	r.until("given up", func() bool { return mappings() <= before })
+
+	conn, err := r.dial(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	file, err := os.Open("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, _, err := conn.(*net.UnixConn).WriteMsgUnix([]byte("GET /healthz HTTP/1.0\r\n\r\n"), receipt.Pass(file), nil); err != nil {
+		t.Fatal(err)
+	}
+	if answer, _ := io.ReadAll(conn); bytes.Contains(answer, []byte("200 OK")) {
+		t.Errorf("answered %s", answer)
 	}
 }

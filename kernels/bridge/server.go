@@ -37,10 +37,6 @@ type server struct {
 	clients  sync.WaitGroup
 	ctx      context.Context // ends with the bridge; a hijacked connection outlives its request's
 	pages    chan struct{}   // of the journal, that are being written
-	gateway  bool            // clients come through gateways, which tell what they handed on
-
-	mu      sync.Mutex
-	offered map[string]*receipts // by id, of present connections
 }
 
 // listen opens "unix:/path", whose socket everybody who reaches its directory may use, or "host:port".
@@ -82,9 +78,7 @@ func (l corkable) Accept() (net.Conn, error) {
 func (s *server) run(ctx context.Context, l net.Listener) error {
 	s.ctx = ctx
 	s.upgrader = websocket.Upgrader{Subprotocols: []string{wire.SubprotocolV1}}
-	s.offered = make(map[string]*receipts)
 	if l.Addr().Network() == "unix" {
-		s.gateway = true
 		s.upgrader.CheckOrigin = func(*http.Request) bool { return true } // the gateway has checked it
 	}
 	web := &http.Server{Handler: s.routes(), ReadHeaderTimeout: headTime, MaxHeaderBytes: maxRequestHead}
@@ -123,7 +117,6 @@ func (s *server) routes() http.Handler {
 	mux.HandleFunc("POST /control/shutdown", s.shutdown)
 	mux.HandleFunc("GET /control/ready", s.ready)
 	mux.HandleFunc("POST /control/end", s.end)
-	mux.HandleFunc("POST "+kernels.ReceiptsPath+"{id}", s.takeReceipts)
 	return mux
 }
 
@@ -156,14 +149,7 @@ func (s *server) channels(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	since := s.hub.beginning(asked) // before the client can know that it is connected: from then on it misses nothing
-	var told *receipts
-	var header http.Header
-	if s.gateway {
-		told = s.offerReceipts()
-		defer s.withdrawReceipts(told)
-		header = http.Header{kernels.ReceiptsHeader: {told.id}}
-	}
-	ws, err := s.upgrader.Upgrade(w, r, header)
+	ws, err := s.upgrader.Upgrade(w, r, nil)
 	if err != nil {
 		return // Upgrade has answered
 	}
@@ -172,7 +158,10 @@ func (s *server) channels(w http.ResponseWriter, r *http.Request) {
 		ws.Close()
 		return
 	}
-	if told != nil {
+	var told *receipts
+	if slip := out.takeSlip(); slip != nil {
+		defer slip.Close()
+		told = &receipts{Slip: slip}
 		told.begin, _ = out.progress()
 	}
 	c := &client{
