@@ -11,6 +11,27 @@ import (
 	"cellblock.io/cellblock/kernels"
 )
 
+// death says how a kernel's process ended. Only the engine's details about a container tell whether memory was short;
+// where they cannot be had, the exit code has to do.
+func (e *Engine) death(ctx context.Context, handle string, code int) kernels.Death {
+	d := kernels.Death{Code: code}
+	if code != killed {
+		return d
+	}
+	call, cancel := e.conn.within(ctx, quickCall)
+	defer cancel()
+	details, err := containers.Inspect(call, e.cfg.name(roleKernel, handle), nil)
+	if err != nil {
+		e.log.Debug("look why a kernel was killed", "handle", handle, "err", err)
+		return d
+	}
+	d.OutOfMemory = details.State != nil && details.State.OOMKilled
+	return d
+}
+
+// killed is the exit code after SIGKILL.
+const killed = 128 + 9
+
 // List implements kernels.Observer with one call to the engine. A directory without containers, as a launch that was
 // killed half-way leaves it, is an Instance with nothing but its handle. Oldest first.
 func (e *Engine) List(ctx context.Context) ([]kernels.Instance, error) {
@@ -46,6 +67,9 @@ func (e *Engine) List(ctx context.Context) ([]kernels.Instance, error) {
 		at.Record = rec
 		if r == roleKernel {
 			at.KernelRunning = c.State == "running"
+			if c.Exited {
+				at.Death = e.death(ctx, rec.Handle, int(c.ExitCode))
+			}
 		} else {
 			at.BridgeRunning = c.State == "running"
 		}

@@ -141,12 +141,19 @@ func TestList(t *testing.T) {
 	container := func(role, handle, state string) string {
 		return fmt.Sprintf(`{"State":%q,"Labels":{"io.cellblock.role":%q,"io.cellblock.handle":%q,"io.cellblock.owner":"ann"}}`, state, role, handle)
 	}
+	died := func(handle string, code int) string {
+		state := fmt.Sprintf(`"Exited":true,"ExitCode":%d,`, code)
+		return "{" + state + strings.TrimPrefix(container("kernel", handle, "exited"), "{")
+	}
 	p := newPodman(t)
 	p.on("GET /containers/json", answer(200, "["+strings.Join([]string{
 		container("kernel", "aa", "running"), container("bridge", "aa", "running"),
 		container("bridge", "bb", "exited"), container("kernel", "cc", "exited"), container("bridge", "cc", "running"),
-		container("files", "dd", "running"), container("kernel", "../x", "running"),
+		died("dd", 3), died("ee", 137), died("ff", 137),
+		container("files", "99", "running"), container("kernel", "../x", "running"),
 	}, ",")+"]"))
+	p.on("GET /containers/test-kernel-ee/json", answer(200, `{"State":{"OOMKilled":true}}`))
+	p.on("GET /containers/test-kernel-ff/json", answer(500, `{}`))
 	got, err := p.connect(t).List(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -155,6 +162,9 @@ func TestList(t *testing.T) {
 		{Record: kernels.Record{Owner: "ann", Handle: "aa"}, KernelRunning: true, BridgeRunning: true, Complete: true},
 		{Record: kernels.Record{Owner: "ann", Handle: "bb"}},
 		{Record: kernels.Record{Owner: "ann", Handle: "cc"}, BridgeRunning: true, Complete: true},
+		{Record: kernels.Record{Owner: "ann", Handle: "dd"}, Death: kernels.Death{Code: 3}},
+		{Record: kernels.Record{Owner: "ann", Handle: "ee"}, Death: kernels.Death{Code: 137, OutOfMemory: true}},
+		{Record: kernels.Record{Owner: "ann", Handle: "ff"}, Death: kernels.Death{Code: 137}},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("listed %+v, want %+v", got, want)

@@ -48,7 +48,8 @@ type Instance struct {
 	Record        Record // from labels: ID, Owner, Handle, Spec, Created
 	KernelRunning bool
 	BridgeRunning bool
-	Complete      bool // both parts exist
+	Complete      bool  // both parts exist
+	Death         Death // how the kernel's process ended; zero while it runs
 }
 
 // Exit is the end of one process of a kernel's pair.
@@ -92,9 +93,23 @@ type Bridge interface {
 	// Ready waits until the kernel process of a generation later than after has answered on control and its
 	// outputs are seen, then returns that generation. Generations count the processes a bridge has met, from 1.
 	Ready(ctx context.Context, after int) (int, error)
-	// End tells all clients that the kernel is dead and why, and closes them for good (WebSocket close code 1000).
-	End(ctx context.Context, reason string) error
+	// Tell shows one sentence to all clients, where they look: below the cell that ran last. It returns when the
+	// sentence is on its way. An older bridge may not know all kinds of news: ErrNotFound.
+	Tell(ctx context.Context, n News, sentence string) error
 }
+
+// News is what a sentence for clients is about.
+type News string
+
+const (
+	// Warned: the kernel will be ended soon if nothing happens.
+	Warned News = "warned"
+	// Died: the process ended by itself and the next one is on its way. Requests that the dead process had taken are
+	// answered with the sentence as an error.
+	Died News = "died"
+	// Over: the kernel is dead and nothing follows; clients are closed for good (WebSocket close code 1000).
+	Over News = "over"
+)
 
 // BridgeStatus is what a bridge knows about its kernel.
 type BridgeStatus struct {
@@ -104,6 +119,8 @@ type BridgeStatus struct {
 	Generation   int       `json:"generation"`
 	// ShutdownRequested is set once a client itself has asked the kernel to shut down for good.
 	ShutdownRequested bool `json:"shutdown_requested"`
+	// Warned is when clients were told that the kernel will be ended; zero when they were not, or used it since.
+	Warned time.Time `json:"warned,omitzero"`
 }
 
 // Store keeps records and sessions. Implementations are shared by any number of gateways.

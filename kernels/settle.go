@@ -100,12 +100,19 @@ func (c *change) count(ctx context.Context, i Instance) error {
 		c.rec.Deaths = 0
 	}
 	if c.rec.Deaths++; c.rec.Deaths > maxDeaths {
-		return refuse(ErrDead, "The kernel died %d times in a row and was not started again.", c.rec.Deaths)
+		last := "."
+		if !i.KernelRunning {
+			last = fmt.Sprintf(", the last time: %s.", i.Death)
+		}
+		return refuse(ErrDead, "The kernel died %d times in a row and was not started again%s", c.rec.Deaths, last)
+	}
+	if !i.KernelRunning && i.BridgeRunning {
+		c.tellDeath(ctx, i.Death)
 	}
 	if c.rec.Phase == PhaseRunning && !i.KernelRunning {
 		c.rec.Phase = PhaseRestarting
 	}
-	c.log.Warn("kernel died", "bridge", i.KernelRunning, "deaths", c.rec.Deaths)
+	c.log.Warn("kernel died", "bridge", i.KernelRunning, "deaths", c.rec.Deaths, "code", i.Death.Code)
 	err := c.save(ctx)
 	if err != nil && !errors.Is(err, errEnding) {
 		c.log.Warn("count a death", "err", err) // a store that does not answer must not cost a kernel

@@ -136,7 +136,8 @@ func TestStartThatFails(t *testing.T) {
 				r.world.KillKernel(handle)
 				return nil
 			})
-		}, "The kernel died 6 times in a row and was not started again."},
+		}, "The kernel died 6 times in a row and was not started again, the last time: " +
+			"killed by signal 9, which is also what happens when memory runs out."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			before := meter.failed.Load()

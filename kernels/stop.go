@@ -51,7 +51,7 @@ func (c *change) end(ctx context.Context, e ending) error {
 		})
 	}
 	c.within(ctx, farewellTimeout, "tell clients", func(ctx context.Context) error {
-		return c.bridge().End(ctx, e.reason)
+		return c.bridge().Tell(ctx, Over, e.reason)
 	})
 	removing, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()

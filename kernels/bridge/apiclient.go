@@ -110,12 +110,19 @@ func (c *Client) Ready(ctx context.Context, after int) (int, error) {
 	return answer.Generation, nil
 }
 
-// End implements kernels.Bridge.
-func (c *Client) End(ctx context.Context, reason string) error {
-	body, err := json.Marshal(map[string]string{"reason": reason})
+// Tell implements kernels.Bridge.
+func (c *Client) Tell(ctx context.Context, n kernels.News, sentence string) error {
+	body, err := json.Marshal(map[string]string{"reason": sentence})
 	if err != nil {
-		return fmt.Errorf("encode reason: %w", err)
+		return fmt.Errorf("encode %s: %w", n, err)
 	}
-	_, err = c.call(ctx, http.MethodPost, "/control/end", body)
+	_, err = c.call(ctx, http.MethodPost, newsPath[n], body)
 	return err
+}
+
+// newsPath is where a bridge is told what.
+var newsPath = map[kernels.News]string{
+	kernels.Warned: "/control/warned",
+	kernels.Died:   "/control/died",
+	kernels.Over:   "/control/end",
 }

@@ -10,7 +10,7 @@ import (
 	"cellblock.io/cellblock/kernels"
 )
 
-// maxReason bounds the sentence that says why a kernel ended.
+// maxReason bounds a sentence for the kernel's clients.
 const maxReason = 4 << 10
 
 func (s *server) health(w http.ResponseWriter, _ *http.Request) {
@@ -67,22 +67,31 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]int{"generation": generation})
 }
 
-// end announces the kernel's end to its clients and closes them.
-func (s *server) end(w http.ResponseWriter, r *http.Request) {
+// tell is where the gateway says something to the kernel's clients.
+func (s *server) tell(fn func(sentence string)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if sentence, ok := readReason(w, r); ok {
+			fn(sentence)
+			w.WriteHeader(http.StatusNoContent)
+		}
+	}
+}
+
+// readReason reads the sentence that a call brings; false when it has answered that there is none.
+func readReason(w http.ResponseWriter, r *http.Request) (string, bool) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReason))
 	if err != nil {
 		http.Error(w, "reason too long", http.StatusRequestEntityTooLarge)
-		return
+		return "", false
 	}
 	var reason struct {
 		Reason string `json:"reason"`
 	}
 	if err := json.Unmarshal(body, &reason); err != nil {
 		http.Error(w, "body is not a JSON object with a reason", http.StatusBadRequest)
-		return
+		return "", false
 	}
-	s.hub.end(reason.Reason)
-	w.WriteHeader(http.StatusNoContent)
+	return reason.Reason, true
 }
 
 // answerError is the other side of Client's errors.

@@ -48,8 +48,12 @@ type hub struct {
 	held     []request
 	heldSize int
 	pending  map[string]pending                         // by msg_id
+	taken    int                                        // requests that were ever pending
 	own      map[string]func(wire.Message, wire.Header) // replies to the bridge's own requests, by msg_id
 	activity activity
+	untold   *time.Timer // runs while clients have not been told of a death, because nobody has said why
+	why      string      // said before the link ended
+	warned   time.Time   // when clients were told last that the kernel will be ended
 	// generation counts the processes that have answered; kernelSession is the session id of the present one.
 	generation    int
 	kernelSession string
@@ -67,7 +71,9 @@ type request struct {
 // pending is a request that the kernel has been given.
 type pending struct {
 	session string
-	msgType string
+	header  wire.Header
+	channel wire.Channel
+	number  int // in the order of the requests
 }
 
 func newHub(log *slog.Logger) *hub {
@@ -95,6 +101,10 @@ func (h *hub) setPhase(p phase) {
 func (h *hub) kernelUp(l *link, kernelSession string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.untold != nil {
+		h.tellDeath(outOfReach)
+	}
+	h.why = ""
 	h.generation++
 	h.link, h.kernelSession = l, kernelSession
 	h.restart, h.final = false, false
@@ -118,12 +128,16 @@ func (h *hub) kernelDown(err error) {
 		return
 	}
 	h.log.Info("kernel gone", "generation", h.generation, "asked", h.restart, "final", h.final, "cause", err)
-	clear(h.pending)
 	h.history.processEnded()
-	h.activity.reset()
-	if !h.restart && !h.final {
-		h.publishStatus(kernels.Restarting)
+	switch {
+	case h.final:
+		h.failPending("KernelEnded", "The kernel was shut down.")
+	case h.restart:
+		h.failPending("KernelRestarted", "The kernel was restarted.")
+	default:
+		h.lost()
 	}
+	h.activity.reset()
 	h.setPhase(waiting)
 }
 
@@ -145,6 +159,8 @@ func (h *hub) end(reason string) {
 	if reason != "" {
 		h.publishNotice(reason, h.activity.lastParent)
 	}
+	h.forgetDeath()
+	h.failPending("KernelEnded", reason)
 	h.publishStatus(kernels.Dead)
 	h.held, h.heldSize = nil, 0
 	h.setPhase(ended)
@@ -176,6 +192,9 @@ func (h *hub) status() kernels.BridgeStatus {
 	defer h.mu.Unlock()
 	s := kernels.BridgeStatus{
 		LastActivity: h.activity.last, Generation: h.generation, ShutdownRequested: h.final, State: h.activity.state(),
+	}
+	if h.warned.After(h.activity.last) {
+		s.Warned = h.warned
 	}
 	for _, x := range h.sessions {
 		if x.client != nil {

@@ -22,8 +22,14 @@ const silence = 300 * time.Millisecond
 func TestDeathIsToldAndTheNextCellRuns(t *testing.T) {
 	r := startedRig(t)
 	c := r.connect("a")
+	c.run("x")
 	r.kernel.Kill()
-	c.expect("iopub.status restarting")
+	if err := r.api.Tell(context.Background(), kernels.Died, "Signal 9."); err != nil {
+		t.Fatal(err)
+	}
+	if before := c.expect("iopub.status restarting"); fmt.Sprint(before) != "[iopub.stream Signal 9.\n]" {
+		t.Errorf("before the news came %v", before)
+	}
 	if s := r.status(); s.State != kernels.Restarting {
 		t.Errorf("state %s", s.State)
 	}
@@ -84,7 +90,7 @@ func TestClientsOwnShutdownIsFinal(t *testing.T) {
 	c.send(wire.Control, "shutdown_request", map[string]bool{"restart": false})
 	c.expect("control.shutdown_reply ok")
 	r.until("known as meant", func() bool { return r.status().ShutdownRequested })
-	if err := r.api.End(context.Background(), ""); err != nil {
+	if err := r.api.Tell(context.Background(), kernels.Over, ""); err != nil {
 		t.Fatal(err)
 	}
 	code, before := c.closed()
@@ -97,7 +103,7 @@ func TestEndSaysWhyAndClosesForGood(t *testing.T) {
 	r := startedRig(t)
 	c := r.connect("a")
 	c.run("x")
-	if err := r.api.End(context.Background(), "Idle for 1 h."); err != nil {
+	if err := r.api.Tell(context.Background(), kernels.Over, "Idle for 1 h."); err != nil {
 		t.Fatal(err)
 	}
 	code, before := c.closed()

@@ -116,7 +116,9 @@ func (s *server) routes() http.Handler {
 	mux.HandleFunc("POST /control/interrupt", s.interrupt)
 	mux.HandleFunc("POST /control/shutdown", s.shutdown)
 	mux.HandleFunc("GET /control/ready", s.ready)
-	mux.HandleFunc("POST /control/end", s.end)
+	mux.HandleFunc("POST "+newsPath[kernels.Warned], s.tell(s.hub.warn))
+	mux.HandleFunc("POST "+newsPath[kernels.Died], s.tell(s.hub.died))
+	mux.HandleFunc("POST "+newsPath[kernels.Over], s.tell(s.hub.end))
 	return mux
 }
 

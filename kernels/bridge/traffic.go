@@ -57,7 +57,8 @@ func (h *hub) forward(r request) {
 			h.refuse(r, "Too many requests are waiting for this kernel's answer. This one was not sent.")
 			return
 		}
-		h.pending[r.header.MsgID] = pending{session: r.session, msgType: r.header.MsgType}
+		h.taken++
+		h.pending[r.header.MsgID] = pending{r.session, r.header, r.message.Channel, h.taken}
 	}
 	if !untracked(r.header.MsgType) {
 		h.activity.last = time.Now()
@@ -110,7 +111,7 @@ func (h *hub) noteIdle(header, parent wire.Header, m *wire.Message) {
 	if idle {
 		h.history.finished(parent.MsgID)
 	}
-	if idle && !strings.HasSuffix(h.pending[parent.MsgID].msgType, "_request") {
+	if idle && !strings.HasSuffix(h.pending[parent.MsgID].header.MsgType, "_request") {
 		delete(h.pending, parent.MsgID)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"cellblock.io/cellblock/kernels"
 )
@@ -97,20 +98,33 @@ func (b bridge) Ready(ctx context.Context, after int) (int, error) {
 	}
 }
 
-// End implements kernels.Bridge.
-func (b bridge) End(ctx context.Context, reason string) error {
-	return b.with(ctx, "end", func(p *pair) error {
-		p.status.State = kernels.Dead
-		b.w.farewell[b.handle] = reason
+// Tell implements kernels.Bridge.
+func (b bridge) Tell(ctx context.Context, n kernels.News, sentence string) error {
+	return b.with(ctx, string(n), func(p *pair) error {
+		switch n {
+		case kernels.Warned:
+			p.status.Warned = time.Now()
+		case kernels.Over:
+			p.status.State = kernels.Dead
+		}
+		b.w.told[b.handle] = append(b.w.told[b.handle], sentence)
 		return nil
 	})
 }
 
-// Farewell returns what a kernel's clients were told at its end.
-func (w *World) Farewell(handle string) string {
+// Told returns what a kernel's clients were told, in order.
+func (w *World) Told(handle string) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.farewell[handle]
+	return slices.Clone(w.told[handle])
+}
+
+// Farewell returns the last of it.
+func (w *World) Farewell(handle string) string {
+	if told := w.Told(handle); len(told) > 0 {
+		return told[len(told)-1]
+	}
+	return ""
 }
 
 // Handles returns the handles of all kernels that exist, whole or in part.
@@ -177,8 +191,9 @@ func (w *World) KillKernel(handle string) {
 	w.with(handle, func(p *pair) {
 		if p.kernelRunning {
 			p.kernelRunning = false
+			p.death = kernels.Death{Code: 137}
 			p.status.State = kernels.Restarting
-			w.report(kernels.Exit{Handle: handle, Code: 137})
+			w.report(kernels.Exit{Handle: handle, Code: p.death.Code})
 		}
 	})
 }

@@ -22,7 +22,7 @@ type World struct {
 	calls    []string // "verb handle", in order
 	active   map[string]string
 	clashes  []string
-	farewell map[string]string
+	told     map[string][]string
 	watchers map[*watcher]bool
 	changed  chan struct{} // closed and replaced whenever something changes
 }
@@ -38,6 +38,7 @@ type pair struct {
 	half          bool // one part is missing
 	processes     int  // kernel processes so far
 	mute          int  // processes up to this number do not answer
+	death         kernels.Death
 	status        kernels.BridgeStatus
 }
 
@@ -60,7 +61,7 @@ func NewWorld(specs ...kernels.Spec) *World {
 		specs:    make(map[string]kernels.Spec),
 		hooks:    make(map[string]Hook),
 		active:   make(map[string]string),
-		farewell: make(map[string]string),
+		told:     make(map[string][]string),
 		watchers: make(map[*watcher]bool),
 		changed:  make(chan struct{}),
 	}
@@ -71,7 +72,7 @@ func NewWorld(specs ...kernels.Spec) *World {
 }
 
 // On has hook called before each call of verb ("launch", "restart", "revive", "signal", "remove", "list", "watch",
-// "status", "interrupt", "shutdown", "ready", "end"); nil takes it away.
+// "status", "interrupt", "shutdown", "ready", and each kernels.News); nil takes it away.
 func (w *World) On(verb string, hook Hook) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -201,6 +202,7 @@ func (w *World) List(ctx context.Context) ([]kernels.Instance, error) {
 			KernelRunning: p.kernelRunning,
 			BridgeRunning: p.bridgeRunning,
 			Complete:      !p.half,
+			Death:         p.death,
 		})
 	}
 	return all, nil
