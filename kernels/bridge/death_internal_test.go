@@ -32,7 +32,7 @@ func busyHub() *hub {
 func (h *hub) heard(session string) []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	items, _ := h.journal.read(0, session, readLimit{items: 100, bytes: 1 << 20}, none)
+	items, _ := h.journal.read(nil, reader{0, session, readLimit{items: 100, bytes: 1 << 20}, none, false})
 	var all []string
 	for _, it := range items {
 		m := it.entry.message
