@@ -4,6 +4,7 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,14 +21,39 @@ type Config struct {
 	Listen string
 	// KernelID is the only id that is served; empty serves any id, for a bridge that is used by hand.
 	KernelID string
-	Log      *slog.Logger
+	// RateLimits bound the output on each WebSocket.
+	RateLimits RateLimits
+	// JournalBytes and JournalMessages bound what is kept for those who come back; zero means 64 MiB and 100 000.
+	JournalBytes, JournalMessages int
+	Log                           *slog.Logger
 
 	kernelName string
 }
 
+// Validate says what is wrong with the limits.
+func (c Config) Validate() error {
+	errs := []error{c.RateLimits.Validate()}
+	if c.JournalBytes != 0 && (c.JournalBytes < minJournalBytes || c.JournalBytes > journalBytes) {
+		errs = append(errs, fmt.Errorf("a journal has %d to %d bytes", minJournalBytes, journalBytes))
+	}
+	if c.JournalMessages != 0 && (c.JournalMessages < minJournalCount || c.JournalMessages > journalCount) {
+		errs = append(errs, fmt.Errorf("a journal has %d to %d messages", minJournalCount, journalCount))
+	}
+	return errors.Join(errs...)
+}
+
+// The smallest journal that makes sense. The largest is the default: what a bridge may use of memory is fitted to it.
+const (
+	minJournalBytes = 1 << 20
+	minJournalCount = 100
+)
+
 // Run serves until ctx ends; then clients are closed with code 1012 and Run returns nil. The kernel is neither
 // started nor ended by it, and may come and go: requests wait while there is none.
 func Run(ctx context.Context, cfg Config) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
 	file, err := readConnectionFile(cfg.ConnectionFile)
 	if err != nil {
 		return err
@@ -39,6 +65,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	cfg.Log.Info("bridge listens", "address", l.Addr().String())
 	h := newHub(cfg.Log)
+	h.journal = newJournal(cmp.Or(cfg.JournalBytes, journalBytes), cmp.Or(cfg.JournalMessages, journalCount))
 	s := &server{hub: h, cfg: cfg, pages: make(chan struct{}, maxPages)}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return h.serveKernel(ctx, file) })

@@ -36,16 +36,18 @@ type rig struct {
 }
 
 // newRig starts a bridge; the kernel is not started yet.
-func newRig(t *testing.T) *rig {
+func newRig(t *testing.T, change ...func(*bridge.Config)) *rig {
 	t.Helper()
 	r := &rig{T: t, kernel: kernelstest.NewFakeKernel(t)}
 	r.socket = filepath.Join(r.kernel.Dir(), "b")
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() {
-		done <- bridge.Run(ctx, bridge.Config{ConnectionFile: r.kernel.ConnectionFile(), Listen: "unix:" + r.socket,
-			KernelID: "a-b-c-d-e", Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
-	}()
+	cfg := bridge.Config{ConnectionFile: r.kernel.ConnectionFile(), Listen: "unix:" + r.socket,
+		KernelID: "a-b-c-d-e", Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	for _, c := range change {
+		c(&cfg)
+	}
+	go func() { done <- bridge.Run(ctx, cfg) }()
 	r.stop = func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -63,9 +65,9 @@ func newRig(t *testing.T) *rig {
 }
 
 // startedRig also waits for the kernel.
-func startedRig(t *testing.T) *rig {
+func startedRig(t *testing.T, change ...func(*bridge.Config)) *rig {
 	t.Helper()
-	r := newRig(t)
+	r := newRig(t, change...)
 	r.kernel.Start()
 	r.ready(0)
 	return r

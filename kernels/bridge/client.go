@@ -61,12 +61,15 @@ type client struct {
 	session  *session // set by attach
 	position uint64   // in the journal; set by attach, then the writer's, changed under the hub's mu
 	again    []item   // goes first, from before position; set by attach, then the writer's
-	wake     chan struct{}
-	closings chan closing
-	pings    pings
-	frame    []byte // room for one message, the writer's
-	items    []item // room for one batch, the writer's
-	bad      int
+	limiter  *limiter // the writer's; nil when nothing is limited
+	// replayUntil is the newest position at the time of the connect: up to there it is a replay. Set by attach.
+	replayUntil uint64
+	wake        chan struct{}
+	closings    chan closing
+	pings       pings
+	frame       []byte // room for one message, the writer's
+	items       []item // room for one batch, the writer's
+	bad         int
 
 	receipts  *receipts // nil when no gateway tells; what follows is guarded by the hub's mu
 	heard     time.Time // when it ceased to be read; zero before

@@ -169,6 +169,7 @@ func (s *server) channels(w http.ResponseWriter, r *http.Request) {
 	c := &client{
 		hub: s.hub, log: s.cfg.Log, ws: ws, out: out, sessionID: sessionID, since: since, asks: asked,
 		v1:       ws.Subprotocol() == wire.SubprotocolV1,
+		limiter:  newLimiter(s.cfg.RateLimits, time.Now()),
 		wake:     make(chan struct{}, 1),
 		closings: make(chan closing, 1),
 		receipts: told,

@@ -26,9 +26,7 @@ type session struct {
 	// last one known to have arrived, by a WebSocket pong.
 	written   uint64
 	confirmed uint64
-	// replayUntil is the newest position at the time of the last connect: up to there it is a replay.
-	replayUntil uint64
-	left        time.Time
+	left      time.Time
 }
 
 // gets reports whether e is for this session.
@@ -65,8 +63,8 @@ func (h *hub) attach(c *client) error {
 	}
 	s.client = c
 	s.confirmed = s.written
-	s.replayUntil = h.journal.last
 	c.session, c.position, c.arrived, c.pings.pinged = s, s.written, s.written, s.written
+	c.replayUntil = h.journal.last
 	c.again = h.openInputs(s, c.position)
 	c.notify()
 	return nil
@@ -121,7 +119,7 @@ func (h *hub) readFor(c *client) (items []item, next uint64, finished bool) {
 	skip := func(e *entry) bool {
 		// A restarted kernel's clients must not take its predecessor's last words for its own, and nobody is asked for
 		// what the kernel does not wait for any more.
-		return e.header.MsgType == "status" && e.generation < h.generation && e.seq <= s.replayUntil ||
+		return e.header.MsgType == "status" && e.generation < h.generation && e.seq <= c.replayUntil ||
 			e.isInputRequest() && !h.history.isOpen(e)
 	}
 	limit := readLimit{batchItems, batchBytes}

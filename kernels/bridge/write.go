@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -43,6 +44,17 @@ func (c *client) writeItem(it item) error {
 	if it.missed > 0 {
 		if err := c.writeEntry(gapNotice(c.hub.currentSession(), it)); err != nil {
 			return err
+		}
+	}
+	if c.limiter != nil && it.entry.seq > c.replayUntil { // what was missed is bounded by the journal, and not limited
+		ok, say := c.limiter.admit(&it.entry, time.Now())
+		if say != nil {
+			if err := c.writeEntry(notice(c.hub.currentSession(), say.parent, say.text)); err != nil {
+				return err
+			}
+		}
+		if !ok {
+			return nil
 		}
 	}
 	return c.writeEntry(it.entry)
