@@ -67,6 +67,9 @@ type Cull struct {
 	IdleTimeout time.Duration
 	// Interval is the time between two looks at all kernels; 0 means 300 s.
 	Interval time.Duration
+	// Warning is how long before its end the clients that are connected to a kernel are told; at most a tenth of the
+	// timeout. 0 tells them only when it is over.
+	Warning time.Duration
 	// Connected culls kernels that clients are connected to as well, Busy those that are busy.
 	Connected, Busy bool
 }
@@ -102,7 +105,7 @@ func (c Config) Validate() error {
 		value time.Duration
 	}{
 		{"StartTimeout", c.StartTimeout}, {"Grace", c.Grace},
-		{"Cull.IdleTimeout", c.Cull.IdleTimeout}, {"Cull.Interval", c.Cull.Interval},
+		{"Cull.IdleTimeout", c.Cull.IdleTimeout}, {"Cull.Interval", c.Cull.Interval}, {"Cull.Warning", c.Cull.Warning},
 	} {
 		if d.value < 0 {
 			errs = append(errs, fmt.Errorf("kernels: %s is negative", d.name))

@@ -2,6 +2,7 @@ package kernels_test
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -47,12 +48,94 @@ func TestVerdict(t *testing.T) {
 			"This kernel was dead and was removed. Run a cell to start a new one."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := kernels.Verdict(tt.cull, tt.k, kernels.Spec{CullIdleTimeout: tt.spec}, now)
+			got, _ := kernels.Judge(tt.cull, tt.k, time.Time{}, kernels.Spec{CullIdleTimeout: tt.spec}, now)
 			if got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
 	}
+}
+
+func TestWarning(t *testing.T) {
+	now := time.Now()
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	const minute = time.Minute
+	const will = " to free its memory. Run a cell to keep it."
+	const end = " and was shut down to free its memory. Run a cell to start a new one."
+	for _, tt := range []struct {
+		name              string
+		timeout, warning  time.Duration
+		idle, warned, due time.Duration // ago; due from now
+		alone             bool
+		want              string
+	}{
+		{name: "in use", timeout: 60 * minute, warning: minute, idle: 58 * minute},
+		{name: "soon", timeout: 60 * minute, warning: minute, idle: 59*minute + time.Second, due: minute,
+			want: "warned: This kernel was idle for 59 min and will be shut down in 1 min" + will},
+		{name: "late", timeout: 60 * minute, warning: minute, idle: 80 * minute, due: minute,
+			want: "warned: This kernel was idle for 1 h 20 min and will be shut down in 1 min" + will},
+		{name: "a tenth", timeout: 5 * minute, warning: minute, idle: 4*minute + 31*time.Second, due: 30 * time.Second,
+			want: "warned: This kernel was idle for 4 min and will be shut down in 30 s" + will},
+		{name: "warned just now", timeout: 60 * minute, warning: minute, idle: 70 * minute, warned: 59 * time.Second, due: time.Second},
+		{name: "warned", timeout: 60 * minute, warning: minute, idle: 70 * minute, warned: 61 * time.Second,
+			want: "This kernel was idle for 1 h 10 min" + end},
+		{name: "warned long before its time", timeout: 60 * minute, warning: minute, idle: 59 * minute, warned: 5 * minute},
+		{name: "nobody there", timeout: 60 * minute, warning: minute, idle: 61 * minute, alone: true,
+			want: "This kernel was idle for 1 h 1 min" + end},
+		{name: "nobody there yet", timeout: 60 * minute, warning: minute, idle: 60 * minute, alone: true},
+		{name: "no warnings", timeout: 60 * minute, idle: 61 * minute, want: "This kernel was idle for 1 h 1 min" + end},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			k := kernels.Kernel{Record: kernels.Record{Phase: kernels.PhaseRunning}, State: kernels.Idle, LastActivity: ago(tt.idle)}
+			if !tt.alone {
+				k.Connections = 1
+			}
+			var warned, due time.Time
+			if tt.warned > 0 {
+				warned = ago(tt.warned)
+			}
+			if tt.due > 0 {
+				due = now.Add(tt.due)
+			}
+			cull := kernels.Cull{IdleTimeout: tt.timeout, Warning: tt.warning, Connected: true}
+			if got, at := kernels.Judge(cull, k, warned, kernels.Spec{}, now); got != tt.want || !at.Equal(due) {
+				t.Errorf("%q, due %v; want %q, due %v", got, at, tt.want, due)
+			}
+		})
+	}
+}
+
+func TestWarningComesBeforeTheEnd(t *testing.T) {
+	r := newRig(t)
+	g := r.gateway()
+	warned, rescued, old := r.started(g, alice), r.started(g, alice), r.started(g, alice)
+	for _, k := range []kernels.Kernel{warned, rescued, old} {
+		r.used(k, 2*time.Hour, kernels.Idle)
+		r.world.SetStatus(k.Handle, func(st *kernels.BridgeStatus) { st.Connections = 1 })
+	}
+	r.world.On(string(kernels.Warned), func(_ context.Context, handle string) error {
+		switch handle {
+		case old.Handle:
+			return kernels.ErrNotFound
+		case rescued.Handle: // its person runs a cell
+			r.world.SetStatus(handle, func(st *kernels.BridgeStatus) { st.LastActivity = time.Now() })
+		}
+		return nil
+	})
+	r.gateway(culling, func(c *kernels.Config) { c.Cull.Connected, c.Cull.Warning = true, 300*time.Millisecond })
+	r.eventually("warned", func() bool { return len(r.world.Told(warned.Handle)) > 0 })
+	told := time.Now()
+	r.gone(warned)
+	if d := time.Since(told); d < 200*time.Millisecond {
+		t.Errorf("it ended %v after the warning", d)
+	}
+	r.gone(old)
+	const want = "[This kernel was idle for 2 h 0 min and will be shut down in 0 s to free its memory. Run a cell to keep it. " +
+		"This kernel was idle for 2 h 0 min and was shut down to free its memory. Run a cell to start a new one.]"
+	if got := fmt.Sprint(r.world.Told(warned.Handle)); got != want {
+		t.Errorf("clients read %s", got)
+	}
+	r.runs(rescued, 1)
 }
 
 // used sets when a kernel was used last and what it does since.

@@ -2,8 +2,14 @@ package kernels
 
 import "time"
 
-// Verdict lets tests ask for the culler's judgement.
-func Verdict(c Cull, k Kernel, s Spec, now time.Time) string { return c.verdict(k, s, now) }
+// Judge lets tests ask for the culler's judgement. The sentence begins with the news.
+func Judge(c Cull, k Kernel, warned time.Time, s Spec, now time.Time) (sentence string, due time.Time) {
+	v := c.judge(suspect{k, warned, s}, now)
+	if v.news == Warned {
+		v.sentence = "warned: " + v.sentence
+	}
+	return v.sentence, v.due
+}
 
 // Merge lets tests see what an owner sees.
 func Merge(r Record, st *BridgeStatus, now time.Time) Kernel { return merge(r, st, now) }

@@ -97,7 +97,7 @@ func newManager(cfg config.Config, engine *containers.Engine, store *redisstore.
 		Log:         log,
 		DefaultSpec: cfg.Kernels.Default,
 		Cull: kernels.Cull{
-			IdleTimeout: cfg.Cull.IdleTimeout, Interval: cfg.Cull.Interval,
+			IdleTimeout: cfg.Cull.IdleTimeout, Interval: cfg.Cull.Interval, Warning: cfg.Cull.Warning,
 			Connected: cfg.Cull.Connected, Busy: cfg.Cull.Busy,
 		},
 		StartTimeout: cfg.Kernels.StartTimeout,

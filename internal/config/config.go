@@ -84,6 +84,7 @@ type Quota struct {
 type Cull struct {
 	IdleTimeout time.Duration `yaml:"idle_timeout"`
 	Interval    time.Duration `yaml:"interval"`
+	Warning     time.Duration `yaml:"warning"`
 	Connected   bool          `yaml:"connected"`
 	Busy        bool          `yaml:"busy"`
 }
@@ -132,7 +133,7 @@ func Default() Config {
 		},
 		Limits: Limits{Memory: 1 << 30, CPUs: 1, PIDs: 256, Unenforceable: Refuse},
 		Quota:  Quota{MaxKernels: 5},
-		Cull:   Cull{IdleTimeout: 12 * time.Hour, Interval: time.Minute, Connected: true},
+		Cull:   Cull{IdleTimeout: 12 * time.Hour, Interval: time.Minute, Warning: time.Minute, Connected: true},
 		Auth:   Auth{SessionTTL: 7 * 24 * time.Hour, SessionMax: 30 * 24 * time.Hour, JWT: JWT{Leeway: 30 * time.Second}},
 	}
 }

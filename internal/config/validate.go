@@ -108,6 +108,7 @@ func (c Config) validateKernels(p *problems) {
 	p.want(l.Unenforceable == Refuse || l.Unenforceable == Allow, "limits.unenforceable", "%q is neither refuse nor allow", l.Unenforceable)
 	p.want(c.Quota.MaxKernels >= 0, "quota.max_kernels", "write 0 or more")
 	p.want(c.Cull.IdleTimeout >= 0, "cull.idle_timeout", "write a time, or 0s for never")
+	p.want(c.Cull.Warning >= 0, "cull.warning", "write a time, or 0s for none")
 	p.want(c.Cull.Interval > 0, "cull.interval", "write a time, for example 1m")
 }
 
