@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"cellblock.io/cellblock/kernels"
@@ -47,10 +48,13 @@ func (c *call) kernelID() (string, error) {
 	return id, nil
 }
 
-// ofKernel gives an error about the kernel of that id its final form.
+// ofKernel gives an error about the kernel of that id its final form. Of one that was the caller's own it may say how it
+// ended; all others look alike.
 func ofKernel(id string, err error) error {
 	if errors.Is(err, kernels.ErrNotFound) {
-		return kernelGone(id)
+		gone := kernelGone(id)
+		gone.message = sentence(err, gone.message)
+		return gone
 	}
 	return err
 }
@@ -102,7 +106,8 @@ func (g *Gateway) startKernel(c *call) error {
 	return nil
 }
 
-// startRequest reads the body of a start. The wanted id may also come the way of Enterprise Gateway, as a variable.
+// startRequest reads the body of a start. The wanted id may also come the way of Enterprise Gateway, as a variable, and
+// so comes the time that Jupyter's own server gives a kernel.
 func startRequest(body []byte, allow []string) (kernels.StartRequest, error) {
 	var req kernels.StartRequest
 	o, err := parseObject(body)
@@ -125,7 +130,17 @@ func startRequest(body []byte, allow []string) (kernels.StartRequest, error) {
 			return req, err
 		}
 	}
-	return kernels.StartRequest{Spec: spec, ID: id, Env: env}, wantedID(id)
+	timeout, err := sent.text("KERNEL_LAUNCH_TIMEOUT", maxName)
+	return kernels.StartRequest{Spec: spec, ID: id, Env: env, Timeout: seconds(timeout)}, errors.Join(err, wantedID(id))
+}
+
+// seconds reads a length of time as old clients write it, for which they have no rules: 0 when it is none.
+func seconds(text string) time.Duration {
+	s, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(s > 0 && s < maxSeconds) {
+		return 0
+	}
+	return time.Duration(s * float64(time.Second))
 }
 
 // wantedID refuses an id of a client's choice that has not the form of one.

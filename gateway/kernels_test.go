@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"cellblock.io/cellblock/gateway"
 	"cellblock.io/cellblock/kernels"
@@ -148,6 +149,33 @@ func TestEnvironmentIsAnAllowList(t *testing.T) {
 	none := newRig(t, func(c *gateway.Config) { c.EnvAllow = nil })
 	if w := none.do("POST", "/api/kernels", `{"env":{"KERNEL_X":"y"}}`, alice); w.Code != 201 || len(none.domain.started[0].Env) > 0 {
 		t.Errorf("no allow-list: %d %v", w.Code, none.domain.started)
+	}
+}
+
+func TestLaunchTimeout(t *testing.T) {
+	r := newRig(t, nil)
+	for i, row := range []struct {
+		text string
+		want time.Duration
+	}{{"40", 40 * time.Second}, {"2.5", 2500 * time.Millisecond}, {"", 0}, {"0", 0}, {"-1", 0}, {"NaN", 0}, {"1e300", 0}, {"soon", 0}} {
+		id := fmt.Sprintf("dddddddd-0000-4000-8000-%012d", i)
+		w := r.do("POST", "/api/kernels", `{"kernel_id":"`+id+`","env":{"KERNEL_LAUNCH_TIMEOUT":"`+row.text+`"}}`, alice)
+		if w.Code != 201 || r.domain.started[i].Timeout != row.want {
+			t.Errorf("%q: %d %+v", row.text, w.Code, r.domain.started[i])
+		}
+	}
+}
+
+// How a kernel ended is told to whose it was, in the words of whoever looked; the rest of the answer stays.
+func TestGoneKernelSaysWhy(t *testing.T) {
+	r := newRig(t, nil)
+	const why = "Kernel does not exist: it was idle."
+	r.domain.fail["Get"] = fmt.Errorf("look up: %w", &kernels.RequestError{Kind: kernels.ErrNotFound, Sentence: why})
+	for _, path := range []string{"", "/channels"} {
+		w := r.do("GET", "/api/kernels/"+aliceKernel+path, "", alice)
+		if reason, message := reasonOf(t, w); w.Code != 404 || reason != "not_found" || message != why {
+			t.Errorf("%s: %d %s %q", path, w.Code, reason, message)
+		}
 	}
 }
 

@@ -25,6 +25,7 @@ const (
 
 	maxEnv      = 64   // variables handed to a kernel
 	maxEnvValue = 4096 // bytes in one
+	maxSeconds  = 1e6  // in a length of time; more means none
 
 	headerTimeout = 5 * time.Second
 	bodyTimeout   = 10 * time.Second

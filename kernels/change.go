@@ -18,6 +18,7 @@ type change struct {
 	log    *slog.Logger
 	rec    Record          // as stored last
 	exited <-chan struct{} // the engine saw a process of this kernel end
+	limit  time.Duration   // for a process that starts, to its first answer
 }
 
 // turnKind says how one comes to a turn and what may break it off.
@@ -57,7 +58,7 @@ func (m *Manager) exclusively(ctx context.Context, r Record, kind turnKind,
 			defer watcher.Wait()
 			defer cancel(nil)
 		}
-		return fn(ctx, &change{m: m, log: m.kernelLog(r), rec: stored, exited: t.exited})
+		return fn(ctx, &change{m: m, log: m.kernelLog(r), rec: stored, exited: t.exited, limit: m.cfg.StartTimeout})
 	})
 }
 

@@ -46,6 +46,7 @@ type Config struct {
 	Sessions SessionStore
 	Quotas   Quotas
 	Leases   Leases
+	History  History
 	// Bridge returns the control side of one kernel's bridge, whether or not it runs at the moment.
 	Bridge func(handle string) Bridge
 	Log    *slog.Logger
@@ -93,7 +94,7 @@ func (c Config) Validate() error {
 	}{
 		{"Launcher", c.Launcher == nil}, {"Observer", c.Observer == nil}, {"Specs", c.Specs == nil},
 		{"Store", c.Store == nil}, {"Sessions", c.Sessions == nil}, {"Quotas", c.Quotas == nil},
-		{"Leases", c.Leases == nil}, {"Bridge", c.Bridge == nil}, {"Log", c.Log == nil},
+		{"Leases", c.Leases == nil}, {"History", c.History == nil}, {"Bridge", c.Bridge == nil}, {"Log", c.Log == nil},
 		{"DefaultSpec", c.DefaultSpec == ""},
 	} {
 		if need.missing {

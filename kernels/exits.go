@@ -166,7 +166,7 @@ func (c *change) revive(ctx context.Context, i Instance) error {
 
 // resume waits for a started process to answer and records the outcome.
 func (c *change) resume(ctx context.Context, after int) error {
-	limited, cancel := context.WithTimeoutCause(ctx, c.m.cfg.StartTimeout, errNoAnswer)
+	limited, cancel := context.WithTimeoutCause(ctx, c.limit, errNoAnswer)
 	defer cancel()
 	return c.settled(ctx, c.settle(limited, after))
 }

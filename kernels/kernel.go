@@ -79,6 +79,8 @@ type Kernel struct {
 type StartRequest struct {
 	Spec string // kernelspec name; empty or "python" means the default
 	ID   string // wanted id, or empty for a random one
+	// Timeout is how long the kernel may take to its first answer; 0, and more than the configured time, mean that.
+	Timeout time.Duration
 	// Env has only variables that the configuration's allow-list let through.
 	Env map[string]string
 }

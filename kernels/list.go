@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -73,17 +74,19 @@ func (m *Manager) List(ctx context.Context, owner Owner) ([]Kernel, error) {
 	return m.show(ctx, records), nil
 }
 
-// record looks up a kernel that is there for its owner: one that is being ended is not.
+// record looks up a kernel that is there for its owner: one that is being ended is not, and the error says why.
 func (m *Manager) record(ctx context.Context, owner Owner, id string) (Record, error) {
 	if !owner.Valid() || !ValidID(id) {
 		return Record{}, ErrNotFound
 	}
 	r, err := m.cfg.Store.Record(ctx, owner, id)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Record{}, m.gone(ctx, owner, id)
+	case err != nil:
 		return Record{}, fmt.Errorf("look up kernel: %w", err)
-	}
-	if r.Phase == PhaseEnding {
-		return Record{}, ErrNotFound
+	case r.Phase == PhaseEnding:
+		return Record{}, refuse(ErrNotFound, "Kernel does not exist: %s. It is being ended: %s", id, r.Reason)
 	}
 	return r, nil
 }

@@ -55,7 +55,7 @@ func (c *change) restart(ctx context.Context) error {
 	c.within(ctx, restartTimeout, "ask kernel to shut down", func(ctx context.Context) error {
 		return c.bridge().Shutdown(ctx, true)
 	})
-	limited, cancel := context.WithTimeoutCause(ctx, c.m.cfg.StartTimeout, errNoAnswer)
+	limited, cancel := context.WithTimeoutCause(ctx, c.limit, errNoAnswer)
 	defer cancel()
 	err := c.m.cfg.Launcher.Restart(limited, c.rec.Handle)
 	if err != nil {

@@ -68,7 +68,7 @@ func (r *rig) gateway(change ...func(*kernels.Config)) gateway {
 	r.t.Helper()
 	cfg := kernels.Config{
 		Launcher: r.world, Observer: r.world, Specs: r.world, Bridge: r.world.Bridge,
-		Store: r.store, Sessions: r.store, Quotas: r.store, Leases: r.store,
+		Store: r.store, Sessions: r.store, Quotas: r.store, Leases: r.store, History: r.store,
 		Log: slog.New(slog.NewTextHandler(testWriter{r.t}, nil)), DefaultSpec: "python3",
 	}
 	for _, f := range change {

@@ -140,7 +140,7 @@ func (c *change) settled(ctx context.Context, err error) error {
 	case errors.As(err, &dead):
 		sentence = dead.Sentence
 	case errors.Is(err, errNoAnswer), errors.Is(err, context.DeadlineExceeded):
-		sentence = fmt.Sprintf("The kernel did not answer within %s and was shut down.", spoken(c.m.cfg.StartTimeout))
+		sentence = fmt.Sprintf("The kernel did not answer within %s and was shut down.", spoken(c.limit))
 	}
 	c.giveUp(ctx, sentence, err)
 	return refuse(ErrDead, "%s", sentence)

@@ -16,6 +16,8 @@ type launch struct {
 	uid  int
 	spec Spec
 	env  map[string]string
+	// timeout is what the client asked for; 0 when it did not.
+	timeout time.Duration
 }
 
 // Start reserves a place in the owner's quota, records the kernel as starting and returns at once; the launch goes on
@@ -64,7 +66,7 @@ func (m *Manager) prepare(ctx context.Context, owner Owner, req StartRequest) (l
 	if err != nil {
 		return launch{}, fmt.Errorf("look up user id: %w", err)
 	}
-	return launch{uid: uid, spec: spec, env: req.Env, rec: Record{
+	return launch{uid: uid, spec: spec, env: req.Env, timeout: req.Timeout, rec: Record{
 		ID:      id,
 		Owner:   owner,
 		Handle:  newHandle(),
@@ -162,7 +164,10 @@ func (m *Manager) launch(ctx context.Context, l launch) {
 
 // launch makes the kernel and waits for its first answer.
 func (c *change) launch(ctx context.Context, l launch) error {
-	limited, cancel := context.WithTimeoutCause(ctx, c.m.cfg.StartTimeout, errNoAnswer)
+	if l.timeout > 0 {
+		c.limit = min(c.limit, l.timeout)
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, c.limit, errNoAnswer)
 	defer cancel()
 	err := c.m.cfg.Launcher.Launch(limited, Launch{Record: c.rec, UID: l.uid, Spec: l.spec, Env: l.env})
 	if err != nil {

@@ -117,6 +117,20 @@ func TestFiftyParallelStartsWithALimitOfThree(t *testing.T) {
 	r.started(gateways[0], alice)
 }
 
+func TestClientsOwnTimeout(t *testing.T) {
+	r := newRig(t)
+	g := r.gateway()
+	r.block("ready")
+	k, err := g.Start(r.ctx, alice, kernels.StartRequest{Timeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.gone(k)
+	if got := r.world.Farewell(k.Handle); got != "The kernel did not answer within 1 s and was shut down." {
+		t.Errorf("clients read %q", got)
+	}
+}
+
 func TestStartThatFails(t *testing.T) {
 	r := newRig(t)
 	meter := &meter{}

@@ -28,15 +28,27 @@ func kernelsCommand(a *app) *cobra.Command {
 
 func kernelsListCommand(a *app) *cobra.Command {
 	var user string
+	var ended bool
 	cmd := &cobra.Command{
-		Use:     "list",
-		Short:   "List kernels with their states",
-		Example: "  cellblock kernels list --user alice --json",
-		Args:    exactly(),
+		Use:   "list",
+		Short: "List kernels with their states, or those that ended and why",
+		Example: `  cellblock kernels list --user alice --json
+  cellblock kernels list --ended`,
+		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.inOffice(cmd.Context(), func(ctx context.Context, o *office) error { return a.listKernels(ctx, o, user) })
+			if user != "" {
+				if _, err := owner(user); err != nil {
+					return err
+				}
+			}
+			list := a.listKernels
+			if ended {
+				list = a.listEnded
+			}
+			return a.inOffice(cmd.Context(), func(ctx context.Context, o *office) error { return list(ctx, o, user) })
 		},
 	}
+	cmd.Flags().BoolVar(&ended, "ended", false, "the kernels that ended within a day (100 of each user at most), and why")
 	cmd.Flags().StringVar(&user, "user", "", "only the kernels of the user of that `name`")
 	cmd.Flags().BoolVar(&a.json, "json", false, "print JSON")
 	return cmd
@@ -54,11 +66,6 @@ type shownKernel struct {
 }
 
 func (a *app) listKernels(ctx context.Context, o *office, user string) error {
-	if user != "" {
-		if _, err := owner(user); err != nil {
-			return err
-		}
-	}
 	var list []kernels.Kernel
 	err := a.withManager(ctx, o, func(m *kernels.Manager) (err error) {
 		list, err = m.List(ctx, kernels.Owner(user))
@@ -77,6 +84,33 @@ func (a *app) listKernels(ctx context.Context, o *office, user string) error {
 		return a.printJSON(shown)
 	}
 	return a.printTable([]string{"USER", "ID", "KERNELSPEC", "STATE", "CONNECTIONS", "ACTIVE", "STARTED"}, rows)
+}
+
+// shownEnd is how a kernel ended as commands print it.
+type shownEnd struct {
+	ID         string        `json:"id"`
+	User       kernels.Owner `json:"user"`
+	Kernelspec string        `json:"kernelspec"`
+	Created    time.Time     `json:"created"`
+	Ended      time.Time     `json:"ended"`
+	Reason     string        `json:"reason"`
+}
+
+func (a *app) listEnded(ctx context.Context, o *office, user string) error {
+	list, err := o.store.Recollect(ctx, kernels.Owner(user))
+	if err != nil {
+		return err
+	}
+	shown := []shownEnd{}
+	var rows [][]string
+	for _, e := range list {
+		shown = append(shown, shownEnd{e.ID, e.Owner, e.Spec, e.Born, e.At, e.Reason})
+		rows = append(rows, []string{string(e.Owner), e.ID, e.Spec, ago(e.At), e.Reason})
+	}
+	if a.json {
+		return a.printJSON(shown)
+	}
+	return a.printTable([]string{"USER", "ID", "KERNELSPEC", "ENDED", "WHY"}, rows)
 }
 
 func kernelsStopCommand(a *app) *cobra.Command {
@@ -150,7 +184,7 @@ func (a *app) stop(ctx context.Context, o *office, records []kernels.Record) err
 	return a.withManager(ctx, o, func(m *kernels.Manager) error {
 		var errs []error
 		for _, r := range records {
-			if err := m.Stop(ctx, r.Owner, r.ID); err != nil && !errors.Is(err, kernels.ErrNotFound) {
+			if err := m.StopFor(ctx, r.Owner, r.ID, "Shut down by an administrator."); err != nil && !errors.Is(err, kernels.ErrNotFound) {
 				errs = append(errs, fmt.Errorf("stop kernel %s of %s: %w", r.ID, r.Owner, err))
 			}
 		}

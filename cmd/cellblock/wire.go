@@ -90,7 +90,7 @@ func connectEngine(ctx context.Context, cfg config.Config, enforce bool, log *sl
 func newManager(cfg config.Config, engine *containers.Engine, store *redisstore.Store, meter kernels.Meter, log *slog.Logger) (*kernels.Manager, error) {
 	c := kernels.Config{
 		Launcher: engine, Observer: engine, Specs: engine,
-		Store: store, Sessions: store, Quotas: store, Leases: store,
+		Store: store, Sessions: store, Quotas: store, Leases: store, History: store,
 		Bridge: func(handle string) kernels.Bridge {
 			return bridge.NewClient(func(ctx context.Context) (net.Conn, error) { return engine.Dial(ctx, handle) })
 		},

@@ -115,6 +115,9 @@ func endSeen(t *testing.T, p Place) {
 	p.Kill(t, l.Record.Handle, false)
 	exits.want(t, kernels.Exit{Handle: l.Record.Handle, Code: killed})
 	p.wantRunning(t, l.Record.Handle, false, true)
+	if i, _ := p.find(t, l.Record.Handle); i.Death != (kernels.Death{Code: killed}) {
+		t.Errorf("death %+v", i.Death)
+	}
 	p.Kill(t, l.Record.Handle, true)
 	exits.want(t, kernels.Exit{Handle: l.Record.Handle, Bridge: true, Code: killed})
 	p.wantRunning(t, l.Record.Handle, false, false)

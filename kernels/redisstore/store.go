@@ -9,16 +9,18 @@
 //
 //	cellblock:kernels:OWNER    hash, kernel id → record as JSON
 //	cellblock:sessions:OWNER   hash, session id → session as JSON
+//	cellblock:ended:OWNER      hash, kernel id → how it ended, for a day
 //
 // and those for all:
 //
 //	cellblock:owners           set of the owners that have kernels
+//	cellblock:histories        set of the owners that have ended kernels
 //	cellblock:quotas           hash, owner → quota as JSON
 //	cellblock:uids             hash, owner → user id
 //	cellblock:uid:places       set of the places for user ids that are taken
 //	cellblock:lease:NAME       the lease's holder, with an expiry
 //
-// Nothing is searched for by pattern, and an owner without kernels leaves no key behind. JSON fields that a version
+// Nothing is searched for by pattern, and an owner without kernels leaves no key behind for more than a day. JSON fields that a version
 // does not know it ignores. One Redis is meant, not a Redis Cluster.
 package redisstore
 
@@ -36,6 +38,7 @@ import (
 const (
 	prefix       = "cellblock:"
 	ownersKey    = prefix + "owners"
+	historiesKey = prefix + "histories"
 	quotasKey    = prefix + "quotas"
 	uidsKey      = prefix + "uids"
 	uidPlacesKey = prefix + "uid:places"
@@ -50,6 +53,7 @@ var (
 	_ kernels.SessionStore = (*Store)(nil)
 	_ kernels.Quotas       = (*Store)(nil)
 	_ kernels.Leases       = (*Store)(nil)
+	_ kernels.History      = (*Store)(nil)
 )
 
 // Config is what a Store needs.
