@@ -69,6 +69,7 @@ type client struct {
 	pings       pings
 	frame       []byte // room for one message, the writer's
 	items       []item // room for one batch, the writer's
+	pace        pace
 	bad         int
 
 	receipts  *receipts // nil when no gateway tells; what follows is guarded by the hub's mu
@@ -203,6 +204,7 @@ func (c *client) take(kind int, frame []byte) error {
 		}
 		return nil
 	}
+	c.pace.asked.Store(true)
 	c.hub.fromClient(request{session: c.sessionID, header: h, message: m})
 	return nil
 }
@@ -222,25 +224,28 @@ func (c *client) writeLoop(ctx context.Context) error {
 			if err := c.writeBatch(items, next); err != nil {
 				return err
 			}
-			if err := c.ping(false); err != nil { // also in a stream without end, what arrived is confirmed
-				return err
-			}
+			c.pace.wait()
 			continue
 		}
 		if finished {
 			return c.sayGoodbye(closeEnded)
 		}
-		if err := c.ping(false); err != nil {
-			return err
-		}
 		c.frame, c.items = nil, nil
 		c.out.rest()
+		var confirm <-chan time.Time
+		if wait, ok := c.pings.due(c.position, time.Now()); ok {
+			confirm = time.After(wait)
+		}
 		select {
 		case <-c.wake:
 		case why := <-c.closings:
 			return c.sayGoodbye(why)
+		case <-confirm:
+			if err := c.ping(c.position, false); err != nil {
+				return err
+			}
 		case <-keepalive.C:
-			if err := c.ping(true); err != nil {
+			if err := c.ping(c.position, true); err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -249,10 +254,10 @@ func (c *client) writeLoop(ctx context.Context) error {
 	}
 }
 
-// ping sends one behind what has been written since the last one; a sign of life also when there is nothing new.
-func (c *client) ping(alive bool) error {
-	written, _ := c.out.progress()
-	payload, ok := c.pings.next(mark{written, c.position}, alive, time.Now())
+// ping sends one behind what has been written up to a position; a sign of life also when there is nothing new.
+func (c *client) ping(position uint64, alive bool) error {
+	_, given := c.out.progress()
+	payload, ok := c.pings.next(mark{given, position}, alive, time.Now())
 	if !ok {
 		return nil
 	}

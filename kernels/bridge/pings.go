@@ -6,14 +6,17 @@ import (
 	"time"
 )
 
-// maxPings bounds the pings under way on one connection.
-const maxPings = 256
+const (
+	maxPings  = 256                  // under way on one connection
+	pingEvery = 2 * time.Millisecond // at most
+)
 
-// pings confirms what has arrived: a ping follows each batch of messages, and its pong proves that the client has read
+// pings confirms what has arrived: a ping follows what was written, and its pong proves that the client has read
 // everything before it (RFC 6455 §5.5.2; every client answers by itself).
 type pings struct {
 	mu     sync.Mutex
 	last   uint64 // number of the last one, its payload
+	at     time.Time
 	pinged uint64 // the newest journal position behind which one was sent
 	sent   []ping // under way, oldest first
 	trip   time.Duration
@@ -27,17 +30,33 @@ type ping struct {
 }
 
 // next returns the payload for a ping behind a message. ok is false when there is nothing new to confirm, unless a sign
-// of life is wanted and none is under way, and when too many are.
+// of life is wanted and none is under way, and when it is too early for another one.
 func (p *pings) next(behind mark, alive bool, now time.Time) (payload string, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if behind.position <= p.pinged && (!alive || len(p.sent) > 0) || len(p.sent) == maxPings {
+	wait, owed := p.owes(behind.position, now)
+	if (!owed || wait > 0) && (!alive || len(p.sent) > 0) {
 		return "", false
 	}
 	p.last++
-	p.pinged = behind.position
+	p.at, p.pinged = now, behind.position
 	p.sent = append(p.sent, ping{p.last, behind, now})
 	return strconv.FormatUint(p.last, 10), true
+}
+
+// due returns when the next ping may be sent; ok is false when nothing is to be confirmed now.
+func (p *pings) due(position uint64, now time.Time) (wait time.Duration, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.owes(position, now)
+}
+
+// owes is due with mu held.
+func (p *pings) owes(position uint64, now time.Time) (wait time.Duration, ok bool) {
+	if position <= p.pinged || len(p.sent) == maxPings {
+		return 0, false
+	}
+	return max(0, p.at.Add(pingEvery).Sub(now)), true
 }
 
 // pong returns what a pong confirms, and false for a pong that nobody asked for. It answers all earlier

@@ -22,6 +22,9 @@ func (c *client) writeBatch(items []item, next uint64) error {
 		_, end := c.out.progress()
 		marks = append(marks, mark{end, max(it.entry.seq, c.position)})
 	}
+	if err == nil { // also in a stream without end, what arrived is confirmed
+		err = c.ping(next, false)
+	}
 	if flushErr := c.out.uncork(); err == nil {
 		err = flushErr
 	}
