@@ -40,6 +40,7 @@ var (
 	closeReplaced = closing{websocket.ClosePolicyViolation, "replaced by a newer connection of this session"}
 	closeDrain    = closing{websocket.CloseServiceRestart, "gateway restarting"}
 	closeShutdown = closing{websocket.CloseServiceRestart, "bridge restarting"}
+	closeFlood    = closing{websocket.ClosePolicyViolation, "too many requests"}
 	closeBad      = closing{websocket.ClosePolicyViolation, "too many malformed messages"}
 	closeText     = closing{websocket.CloseUnsupportedData, "text frame on " + wire.SubprotocolV1}
 )
@@ -71,6 +72,7 @@ type client struct {
 	items       []item // room for one batch, the writer's
 	pace        pace
 	bad         int
+	rate        bucket
 
 	receipts  *receipts // nil when no gateway tells; what follows is guarded by the hub's mu
 	heard     time.Time // when it ceased to be read; zero before
@@ -183,6 +185,9 @@ func (c *client) readMessage(ctx context.Context) error {
 
 // take decodes one frame and gives it to the hub. A malformed one is counted and dropped.
 func (c *client) take(kind int, frame []byte) error {
+	if !c.rate.take(time.Now()) {
+		return closeFlood
+	}
 	var m wire.Message
 	var err error
 	switch {

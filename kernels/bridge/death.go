@@ -1,10 +1,7 @@
 package bridge
 
 import (
-	"cmp"
 	"encoding/json"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -82,7 +79,7 @@ func (h *hub) warn(sentence string) {
 // failPending answers all requests that the process has taken and will not answer any more, in the order in which they
 // came. Called with mu held.
 func (h *hub) failPending(name, why string) {
-	for _, p := range slices.SortedFunc(maps.Values(h.pending), func(a, b pending) int { return cmp.Compare(a.number, b.number) }) {
+	for _, p := range h.pending.inOrder() {
 		parent := parentOf(p.header)
 		if kind, ok := strings.CutSuffix(p.header.MsgType, "_request"); ok && kind != "shutdown" {
 			content := map[string]any{"status": "error", "ename": name, "evalue": why, "traceback": []string{}}
@@ -95,7 +92,7 @@ func (h *hub) failPending(name, why string) {
 		}
 		h.publish(synthetic(h.kernelSession, "status", parent, map[string]string{"execution_state": string(kernels.Idle)}))
 	}
-	clear(h.pending)
+	h.pending = newPendings()
 }
 
 // parentOf makes the parent header of an answer to a request.

@@ -21,9 +21,8 @@ func busyHub() *hub {
 	h.activity.lastParent = []byte(`{"msg_id":"1"}`)
 	for i, kind := range []string{"execute_request", "execute_request", "comm_msg", "complete_request", "shutdown_request"} {
 		id := fmt.Sprint(i + 1)
-		h.taken++
-		h.pending[id] = pending{session: "s" + id, header: wire.Header{MsgID: id, MsgType: kind, Session: "s" + id},
-			channel: wire.Shell, number: h.taken}
+		h.pending.add(request{session: "s" + id, header: wire.Header{MsgID: id, MsgType: kind, Session: "s" + id},
+			message: wire.Message{Channel: wire.Shell}}, time.Now())
 	}
 	return h
 }
@@ -94,8 +93,8 @@ func TestDeathEndsWhatWasAsked(t *testing.T) {
 				if got := h.heard("s4"); !slices.Equal(got, tt.want) {
 					t.Errorf("heard\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
 				}
-				if len(h.pending) > 0 || h.untold != nil {
-					t.Errorf("%d are pending still", len(h.pending))
+				if len(h.pending.byID) > 0 || h.untold != nil {
+					t.Errorf("%d are pending still", len(h.pending.byID))
 				}
 			})
 		})

@@ -18,7 +18,6 @@ const (
 	journalCount = 100_000
 	maxHeld      = 1000 // requests that wait for the kernel
 	maxHeldBytes = 64 << 20
-	maxPending   = 10_000 // requests without an answer
 	maxBusy      = 10_000 // parents that are busy at once
 )
 
@@ -47,8 +46,7 @@ type hub struct {
 	sessions map[string]*session
 	held     []request
 	heldSize int
-	pending  map[string]pending                         // by msg_id
-	taken    int                                        // requests that were ever pending
+	pending  pendings
 	own      map[string]func(wire.Message, wire.Header) // replies to the bridge's own requests, by msg_id
 	activity activity
 	untold   *time.Timer // runs while clients have not been told of a death, because nobody has said why
@@ -68,14 +66,6 @@ type request struct {
 	message wire.Message
 }
 
-// pending is a request that the kernel has been given.
-type pending struct {
-	session string
-	header  wire.Header
-	channel wire.Channel
-	number  int // in the order of the requests
-}
-
 func newHub(log *slog.Logger) *hub {
 	return &hub{
 		log:      log,
@@ -83,7 +73,7 @@ func newHub(log *slog.Logger) *hub {
 		journal:  newJournal(journalBytes, journalCount),
 		history:  newHistory(),
 		sessions: make(map[string]*session),
-		pending:  make(map[string]pending),
+		pending:  newPendings(),
 		own:      make(map[string]func(wire.Message, wire.Header)),
 		activity: newActivity(),
 		changed:  make(chan struct{}),

@@ -27,6 +27,7 @@ type session struct {
 	written   uint64
 	confirmed uint64
 	left      time.Time
+	refused   int // requests on the present connection
 }
 
 // gets reports whether e is for this session.
@@ -61,7 +62,7 @@ func (h *hub) attach(c *client) error {
 	if c.asks.resume {
 		s.written, s.everything = c.since, true
 	}
-	s.client = c
+	s.client, s.refused = c, 0
 	s.confirmed = s.written
 	c.session, c.position, c.arrived, c.pings.pinged = s, s.written, s.written, s.written
 	c.replayUntil = h.journal.last

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"cellblock.io/cellblock/kernels/wire"
@@ -25,7 +24,7 @@ func (h *hub) fromClient(r request) {
 	if h.phase == ended {
 		return // the client reads `dead` and is closed
 	}
-	if len(h.held) == maxHeld || h.heldSize+r.message.Size() > maxHeldBytes {
+	if len(h.held) == maxHeld || h.heldOf(r.session) == maxHeldSession || h.heldSize+r.message.Size() > maxHeldBytes {
 		h.refuse(r, "The kernel has not started yet and too many requests are waiting for it. This one was not sent.")
 		return
 	}
@@ -53,27 +52,18 @@ func (h *hub) noteShutdown(r request) {
 // forward gives a request to the kernel. Called with mu held.
 func (h *hub) forward(r request) {
 	if r.message.Channel != wire.Stdin {
-		if len(h.pending) >= maxPending {
-			h.refuse(r, "Too many requests are waiting for this kernel's answer. This one was not sent.")
+		if refusal := h.pending.add(r, time.Now()); refusal != "" {
+			h.refuse(r, refusal)
 			return
 		}
-		h.taken++
-		h.pending[r.header.MsgID] = pending{r.session, r.header, r.message.Channel, h.taken}
 	}
 	if !untracked(r.header.MsgType) {
 		h.activity.last = time.Now()
 	}
 	if err := h.link.send(&r.message); errors.Is(err, errQueueFull) {
-		delete(h.pending, r.header.MsgID)
+		h.pending.settle(r.header.MsgID)
 		h.refuse(r, "The kernel does not read its requests. This one was not sent.")
 	}
-}
-
-// refuse tells the client that asked. Called with mu held.
-func (h *hub) refuse(r request, text string) {
-	n := notice(h.kernelSession, r.message.Header, text+"\n")
-	n.session = r.session
-	h.publish(n)
 }
 
 // fromKernel takes a message that has been verified and checked.
@@ -104,32 +94,29 @@ func (h *hub) fromKernel(m wire.Message) {
 	}
 }
 
-// noteIdle follows the kernel's state. Messages that have no reply (comms) are no longer pending once their handler
-// has ended. Called with mu held.
+// noteIdle follows the kernel's state. Called with mu held.
 func (h *hub) noteIdle(header, parent wire.Header, m *wire.Message) {
 	idle := h.activity.note(header, parent, m)
 	if idle {
 		h.history.finished(parent.MsgID)
-	}
-	if idle && !strings.HasSuffix(h.pending[parent.MsgID].header.MsgType, "_request") {
-		delete(h.pending, parent.MsgID)
+		h.pending.ended(parent.MsgID, time.Now())
 	}
 }
 
 // reply delivers an answer or a request for input to the session that asked, and to nobody if nobody did. Called
 // with mu held.
 func (h *hub) reply(e entry, parent wire.Header) {
-	p, ok := h.pending[parent.MsgID]
+	asker, ok := h.pending.asker(parent.MsgID)
 	if !ok {
 		h.dropped++
 		h.log.Debug("reply to nobody", "channel", e.message.Channel, "type", e.header.MsgType)
 		return
 	}
 	if e.message.Channel != wire.Stdin {
-		delete(h.pending, parent.MsgID)
+		h.pending.settle(parent.MsgID)
 		h.history.finished(parent.MsgID)
 	}
-	e.session = p.session
+	e.session = asker
 	h.publish(e)
 	if e.isInputRequest() {
 		h.history.inputRequested(openInput{seq: h.journal.last, msgID: e.header.MsgID, parent: parent.MsgID})
