@@ -24,6 +24,7 @@ const (
 	batchBytes       = 64 << 10         // a ping follows each, so this is about what a client that lags may get twice
 	pingPeriod       = 25 * time.Second // a sign of life when there is nothing else to send
 	pongWait         = 90 * time.Second // clients that answer pings only while they read need long
+	messageTime      = 90 * time.Second // for a whole message of a client's
 	clientWriteTime  = 90 * time.Second
 	closeTime        = 2 * time.Second
 	tornadoLimit     = 10 << 20 // largest message that jupyter_server's gateway client accepts
@@ -73,6 +74,7 @@ type client struct {
 	pace        pace
 	bad         int
 	rate        bucket
+	within      bool // the reader is within a message
 
 	receipts  *receipts // nil when no gateway tells; what follows is guarded by the hub's mu
 	heard     time.Time // when it ceased to be read; zero before
@@ -141,6 +143,9 @@ func (c *client) readLoop(ctx context.Context) error {
 			c.hub.confirm(c, arrived)
 			c.notify()
 		}
+		if c.within { // a message has a time of its own, which pongs do not prolong
+			return nil
+		}
 		return c.ws.SetReadDeadline(time.Now().Add(pongWait))
 	})
 	answer := c.ws.CloseHandler()
@@ -165,6 +170,11 @@ func (c *client) readMessage(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read: %w", err)
 	}
+	c.within = true
+	defer func() { c.within = false }()
+	if err := c.ws.SetReadDeadline(time.Now().Add(messageTime)); err != nil {
+		return fmt.Errorf("set deadline: %w", err)
+	}
 	frame, err := io.ReadAll(io.LimitReader(r, smallRequest))
 	if err != nil {
 		return fmt.Errorf("read: %w", err)
@@ -175,6 +185,9 @@ func (c *client) readMessage(ctx context.Context) error {
 			defer func() { <-c.hub.large }()
 		case <-ctx.Done():
 			return fmt.Errorf("read: %w", ctx.Err())
+		}
+		if err := c.ws.SetReadDeadline(time.Now().Add(messageTime)); err != nil { // waiting was not its fault
+			return fmt.Errorf("set deadline: %w", err)
 		}
 		if frame, err = io.ReadAll(io.MultiReader(bytes.NewReader(frame), r)); err != nil {
 			return fmt.Errorf("read: %w", err)
