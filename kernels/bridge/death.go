@@ -1,7 +1,10 @@
 package bridge
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
+	"os"
 	"strings"
 	"time"
 
@@ -17,8 +20,21 @@ const reasonWait = 3 * time.Second
 // outOfReach is what is said when nobody tells why.
 const outOfReach = "The kernel's process ended or became unreachable, and it is not known why. It is started again, without its variables."
 
-// lost is called when a process has ended or cannot be reached though nobody wanted that. Called with mu held.
-func (h *hub) lost() {
+// cutOff says why a link was ended by the bridge; nothing when it was the kernel's doing.
+func cutOff(err error) string {
+	switch {
+	case errors.Is(err, errProtocol):
+		return "The kernel sent what no kernel may send and was cut off. Its connection is made anew."
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return "The kernel stopped in the middle of a message and was cut off. Its connection is made anew."
+	}
+	return ""
+}
+
+// lost is called when a process has ended or cannot be reached though nobody wanted that, with what the link to it
+// ended with. Called with mu held.
+func (h *hub) lost(err error) {
+	h.why = cmp.Or(h.why, cutOff(err))
 	if h.why != "" {
 		h.tellDeath(h.why)
 		return

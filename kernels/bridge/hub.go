@@ -125,7 +125,7 @@ func (h *hub) kernelDown(err error) {
 	case h.restart:
 		h.failPending("KernelRestarted", "The kernel was restarted.")
 	default:
-		h.lost()
+		h.lost(err)
 	}
 	h.activity.reset()
 	h.setPhase(waiting)

@@ -19,15 +19,21 @@ const (
 	probeEveryMax = time.Second
 )
 
+// stableLink is how long a link must have lasted for the next one to be tried at once.
+const stableLink = 10 * time.Second
+
 // serveKernel keeps a link to the kernel, to one process after the other, until ctx ends.
 func (h *hub) serveKernel(ctx context.Context, file *connectionFile) error {
 	pause := redialPause
 	for ctx.Err() == nil {
 		l, err := dialLink(ctx, file)
 		if err == nil {
-			pause = redialPause
+			began := time.Now()
 			err = h.serveLink(ctx, l)
 			h.kernelDown(err)
+			if time.Since(began) >= stableLink {
+				pause = redialPause
+			}
 		}
 		h.log.Debug("link ended", "cause", err)
 		select {
