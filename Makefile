@@ -48,6 +48,7 @@ e2e: prepare clients build ## real clients against a real gateway (as root)
 	E2E_CELLBLOCK=$(CURDIR)/$(BIN) E2E_INSTANCE=$(INSTANCE) $(GO) test -tags "e2e $(GOTAGS)" -count=1 -v -timeout 15m ./e2e/...
 
 test: prepare all integration web e2e ## all of it; sets up what it needs (as root)
+	$(MAKE) fuzz FUZZTIME=2s
 
 bench: prepare ## speed beside direct ZeroMQ and other gateways, in one run (as root); QUICK=1 without the others
 	bench/setup $(INSTANCE) $(if $(QUICK),--quick)

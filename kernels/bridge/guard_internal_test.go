@@ -187,24 +187,3 @@ func TestSilentPeerDoesNotHoldTheDial(t *testing.T) {
 		t.Error("opened")
 	}
 }
-
-func FuzzGuard(f *testing.F) {
-	f.Add(bytes.Join([][]byte{greeting(nil), readyAs("PUB"), []byte("\x01\x01a\x00\x01b")}, nil))
-	f.Add(bytes.Join([][]byte{greeting(nil), readyAs("XPUB"), long(0, 1<<40)}, nil))
-	f.Add(bytes.Join([][]byte{greeting(nil), command("\x05READY\x00")}, nil))
-	f.Fuzz(func(t *testing.T, script []byte) {
-		messages, err := meet(zmq4.Sub, script)
-		if err == nil {
-			t.Fatal("no end")
-		}
-		total := 0
-		for _, m := range messages {
-			for _, frame := range m {
-				total += len(frame)
-			}
-		}
-		if total > len(script) {
-			t.Fatalf("%d bytes of messages out of %d", total, len(script))
-		}
-	})
-}

@@ -37,7 +37,7 @@ func checkReady(body []byte, kind zmq4.SocketType) error {
 		if err != nil {
 			return err
 		}
-		if strings.EqualFold(key, "Socket-Type") {
+		if key == "Socket-Type" { // the library takes no other spelling of it, and panics
 			if socketType != "" {
 				return fmt.Errorf("%w: two socket types", errProtocol)
 			}
