@@ -36,6 +36,8 @@ type Config struct {
 	Instance string
 	// BridgeImage is DefaultBridgeImage when empty.
 	BridgeImage string
+	// BridgeArgs are more arguments for the program of the bridge, the same for all kernels.
+	BridgeArgs []string
 	// Images are the names of the images that provide kernelspecs.
 	Images []string
 	// EnforceLimits makes Connect fail with ErrLimits on a host that cannot enforce Limits. Without it, what can be

@@ -106,11 +106,11 @@ func (b builder) bridge(l kernels.Launch) *specgen.SpecGenerator {
 	s.Env = map[string]string{"GOMEMLIMIT": bridgeHeap, "_CONTAINERS_ROOTLESS_UID": "0"}
 	s.WorkDir = "/"
 	s.Entrypoint = []string{"/cellblock", "bridge"}
-	s.Command = []string{
+	s.Command = append([]string{
 		"--connection-file", confDir + "/" + connectionFile,
 		"--listen", "unix:" + gateDir + "/" + bridgeSocket,
 		"--kernel-id", l.Record.ID,
-	}
+	}, b.cfg.BridgeArgs...)
 	s.ShmSize = new(int64(bridgeShm))
 	s.Mounts = append(s.Mounts, bind(runDir(b.cfg.RunDir, l.Record.Handle).gate(), gateDir, "rw"))
 	b.limit(s, Limits{CPUs: 1, Memory: bridgeMemory, PIDs: bridgePIDs})

@@ -79,6 +79,7 @@ func connectEngine(ctx context.Context, cfg config.Config, enforce bool, log *sl
 		RunDir:         kernelsDir(cfg),
 		Instance:       cfg.Instance,
 		BridgeImage:    cfg.BridgeImage,
+		BridgeArgs:     bridgeArgs(cfg.Output),
 		Images:         cfg.Kernels.Images,
 		EnforceLimits:  enforce,
 		Limits:         containers.Limits{CPUs: cfg.Limits.CPUs, Memory: int64(cfg.Limits.Memory), PIDs: int64(cfg.Limits.PIDs)},

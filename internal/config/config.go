@@ -23,6 +23,7 @@ type Config struct {
 	Podman  Podman  `yaml:"podman"`
 	Kernels Kernels `yaml:"kernels"`
 	Limits  Limits  `yaml:"limits"`
+	Output  Output  `yaml:"output"`
 	Quota   Quota   `yaml:"quota"`
 	Cull    Cull    `yaml:"cull"`
 	Auth    Auth    `yaml:"auth"`
@@ -73,6 +74,16 @@ type Limits struct {
 	PIDs   int     `yaml:"pids"`
 	// Unenforceable is "refuse" or "allow": what to do on a machine that cannot enforce the limits.
 	Unenforceable string `yaml:"unenforceable"`
+}
+
+// Output says how much of what a kernel says is shown on one connection, with the names that Jupyter gives to these
+// limits (0 is none), and how much is kept for those who come back.
+type Output struct {
+	MessageRate     int           `yaml:"iopub_msg_rate_limit"`
+	DataRate        Size          `yaml:"iopub_data_rate_limit"`
+	RateWindow      time.Duration `yaml:"rate_limit_window"`
+	JournalBytes    Size          `yaml:"journal_bytes"`
+	JournalMessages int           `yaml:"journal_messages"`
 }
 
 // Quota is what a user may use who has no quota of their own.
@@ -132,6 +143,7 @@ func Default() Config {
 			StartTimeout: time.Minute,
 		},
 		Limits: Limits{Memory: 1 << 30, CPUs: 1, PIDs: 256, Unenforceable: Refuse},
+		Output: Output{RateWindow: 3 * time.Second, JournalBytes: 64 << 20, JournalMessages: 100_000},
 		Quota:  Quota{MaxKernels: 5},
 		Cull:   Cull{IdleTimeout: 12 * time.Hour, Interval: time.Minute, Warning: time.Minute, Connected: true},
 		Auth:   Auth{SessionTTL: 7 * 24 * time.Hour, SessionMax: 30 * 24 * time.Hour, JWT: JWT{Leeway: 30 * time.Second}},

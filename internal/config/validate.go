@@ -26,6 +26,9 @@ var (
 const (
 	minStart = time.Second
 	maxStart = 10 * time.Minute
+
+	minWindow = 100 * time.Millisecond
+	maxWindow = time.Hour
 )
 
 // minMemory leaves a kernel room beside its full /tmp and /dev/shm, which count as its memory.
@@ -106,6 +109,12 @@ func (c Config) validateKernels(p *problems) {
 	p.want(l.CPUs >= 0.05 && l.CPUs <= 1024, "limits.cpus", "write a number from 0.05 to 1024")
 	p.want(l.PIDs >= 16, "limits.pids", "%d is less than a kernel needs: write 16 or more", l.PIDs)
 	p.want(l.Unenforceable == Refuse || l.Unenforceable == Allow, "limits.unenforceable", "%q is neither refuse nor allow", l.Unenforceable)
+	o := c.Output
+	p.want(o.MessageRate >= 0, "output.iopub_msg_rate_limit", "write messages a second, or 0 for no limit")
+	p.want(o.DataRate >= 0, "output.iopub_data_rate_limit", "write bytes a second, for example 1m, or 0 for no limit")
+	p.want(o.RateWindow >= minWindow && o.RateWindow <= maxWindow, "output.rate_limit_window", "write a time from %v to %v", minWindow, maxWindow)
+	p.want(o.JournalBytes >= 1<<20 && o.JournalBytes <= 64<<20, "output.journal_bytes", "write a size from 1m to 64m")
+	p.want(o.JournalMessages >= 100 && o.JournalMessages <= 100_000, "output.journal_messages", "write a number from 100 to 100000")
 	p.want(c.Quota.MaxKernels >= 0, "quota.max_kernels", "write 0 or more")
 	p.want(c.Cull.IdleTimeout >= 0, "cull.idle_timeout", "write a time, or 0s for never")
 	p.want(c.Cull.Warning >= 0, "cull.warning", "write a time, or 0s for none")
