@@ -50,10 +50,10 @@ e2e: prepare clients build ## real clients against a real gateway (as root)
 test: prepare all integration web e2e ## all of it; sets up what it needs (as root)
 	$(MAKE) fuzz FUZZTIME=2s
 
-bench: prepare ## speed beside direct ZeroMQ and other gateways, in one run (as root); QUICK=1 without the others
+bench: prepare ## speed beside direct ZeroMQ and other gateways, in one run (as root); QUICK=1, ONLY='loss|output'
 	bench/setup $(INSTANCE) $(if $(QUICK),--quick)
 	$(GO) build -o bin/bench/bench ./bench
-	bin/bench/bench -instance $(INSTANCE) $(if $(QUICK),-quick,-out bench/RESULTS.md)
+	bin/bench/bench -instance $(INSTANCE) -cache $(or $(BENCH_CACHE),/var/cache/cellblock-bench) $(if $(QUICK),-quick -others=false,$(if $(ONLY),,-out bench/RESULTS.md)) -only '$(ONLY)'
 
 microbench: ## Go benchmarks of the bridge
 	$(GO) test -run '^$$' -bench . -benchtime 3s ./kernels/bridge

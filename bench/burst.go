@@ -31,6 +31,8 @@ type outcome struct {
 	Idle       bool    `json:"idle"`           // the closing one arrived
 	Reply      bool    `json:"reply"`
 	Notices    int     `json:"-"` // outputs that the kernel did not send: they tell of a loss
+
+	first, end time.Time
 }
 
 // rate is in messages a second.
@@ -94,7 +96,6 @@ type counter struct {
 	outcome
 	seen        []bool
 	last, bytes int
-	first, end  time.Time
 }
 
 // take notes message number n of the burst.

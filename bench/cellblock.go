@@ -22,36 +22,39 @@ type installation struct {
 	instance, name, state, run string
 }
 
-func startCellblock(ctx context.Context, o options, logs string) (*server, error) {
-	i := installation{instance: o.instance, name: fmt.Sprintf("bench-%d", os.Getpid())}
+// startCellblock starts one; its name tells it from others of the same run.
+func startCellblock(ctx context.Context, o options, logs, name string) (*server, error) {
+	i := installation{instance: o.instance, name: fmt.Sprintf("bench-%d-%s", os.Getpid(), name)}
 	i.state = filepath.Join("/var/lib", i.instance, i.name)
 	i.run = filepath.Join("/run", i.instance, i.name)
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	log, err := os.Create(filepath.Join(logs, "cellblock.log"))
+	log, err := os.Create(filepath.Join(logs, "cellblock-"+name+".log"))
 	if err != nil {
 		return nil, err
 	}
 	if err := i.install(ctx, address); err != nil {
 		return nil, err
 	}
-	s := &server{name: cellblock, url: "http://" + address, log: log, bridges: i.bridges, purge: i.purge}
+	s := &server{name: cellblock, url: "http://" + address, log: log, bridges: i.bridges, newToken: i.newToken, purge: i.purge}
 	s.process = i.as(context.Background(), i.program(), "serve", "--config", i.config())
 	if err := s.begin(ctx, "/healthz"); err != nil {
 		return nil, err
 	}
-	if _, err := i.output(ctx, i.program(), "user", "add", "bench", "--max-kernels", "64"); err != nil {
-		s.stop()
-		return nil, err
-	}
-	s.token, err = i.output(ctx, i.program(), "token", "create", "--user", "bench")
-	if err != nil {
+	if s.token, err = i.newToken(ctx, "bench"); err != nil {
 		s.stop()
 		return nil, err
 	}
 	return s, nil
+}
+
+func (i installation) newToken(ctx context.Context, person string) (string, error) {
+	if _, err := i.output(ctx, i.program(), "user", "add", person, "--max-kernels", "64"); err != nil {
+		return "", err
+	}
+	return i.output(ctx, i.program(), "token", "create", "--user", person)
 }
 
 func (i installation) program() string { return filepath.Join("/var/lib", i.instance, "bin/cellblock") }

@@ -18,18 +18,19 @@ const direct = "direct ZeroMQ"
 // kernelMark is the send high-water mark of ipykernel's iopub socket, and of the echo kernel in the loss rows.
 const kernelMark = 1_000
 
-// directKernel is an echo kernel on ipc sockets, as Cellblock's are, with nothing between it and raw clients in C.
+// directKernel is a kernel on ipc sockets, as Cellblock's are, with nothing between it and raw clients.
 type directKernel struct {
-	programs, connection string
-	process              *exec.Cmd
+	options
+	connection string
+	process    *exec.Cmd
 }
 
-// startDirect starts one whose socket keeps so many messages for a subscriber; 0 is no limit.
-func startDirect(o options, dir string, mark int) (*directKernel, error) {
-	d := &directKernel{programs: o.programs, connection: filepath.Join(dir, fmt.Sprintf("direct-%d.json", mark))}
+// startDirect starts one that takes the connection file's path behind its other arguments, or in the place of {}.
+func startDirect(o options, dir, name string, command ...string) (*directKernel, error) {
+	d := &directKernel{options: o, connection: filepath.Join(dir, name+".json")}
 	file, err := json.Marshal(map[string]any{
-		"transport": "ipc", "ip": filepath.Join(dir, fmt.Sprintf("k%d", mark)), "key": "0123456789abcdef0123456789abcdef", "signature_scheme": "hmac-sha256",
-		"shell_port": 1, "iopub_port": 2, "stdin_port": 3, "control_port": 4, "hb_port": 5, "kernel_name": "echo",
+		"transport": "ipc", "ip": filepath.Join(dir, name), "key": "0123456789abcdef0123456789abcdef", "signature_scheme": "hmac-sha256",
+		"shell_port": 1, "iopub_port": 2, "stdin_port": 3, "control_port": 4, "hb_port": 5, "kernel_name": name,
 	})
 	if err == nil {
 		err = os.WriteFile(d.connection, file, 0o600)
@@ -37,12 +38,23 @@ func startDirect(o options, dir string, mark int) (*directKernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.process = exec.Command(filepath.Join(o.programs, "echo"), d.connection, strconv.Itoa(mark))
+	for i, argument := range command {
+		if argument == "{}" {
+			command[i] = d.connection
+		}
+	}
+	d.process = exec.Command(command[0], command[1:]...)
+	d.process.Dir = dir
 	d.process.Stderr = os.Stderr
 	if err := d.process.Start(); err != nil {
-		return nil, fmt.Errorf("start the echo kernel: %w", err)
+		return nil, fmt.Errorf("start kernel %s: %w", name, err)
 	}
 	return d, nil
+}
+
+// startEcho starts an echo kernel whose socket keeps so many messages for a subscriber; 0 is no limit.
+func startEcho(o options, dir string, mark int) (*directKernel, error) {
+	return startDirect(o, dir, fmt.Sprintf("echo-%d", mark), filepath.Join(o.programs(), "echo"), "{}", strconv.Itoa(mark))
 }
 
 // stop ends the kernel, if it was started.
@@ -56,13 +68,22 @@ func (d *directKernel) stop() {
 
 // client runs one of the raw clients and returns what it printed.
 func (d *directKernel) client(ctx context.Context, name string, args ...string) (string, error) {
+	return d.output(ctx, filepath.Join(d.programs(), name), append([]string{d.connection}, args...)...)
+}
+
+// jupyterClient runs bench/client.py, which is a client made of jupyter_client, and returns what it printed.
+func (d *directKernel) jupyterClient(ctx context.Context, args ...string) (string, error) {
+	return d.output(ctx, d.python(), append([]string{"bench/client.py", d.connection}, args...)...)
+}
+
+func (d *directKernel) output(ctx context.Context, program string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTime)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(d.programs, name), append([]string{d.connection}, args...)...)
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", name, err)
+		return "", fmt.Errorf("%s: %w", filepath.Base(program), err)
 	}
 	return string(out), nil
 }

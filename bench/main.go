@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"syscall"
 )
@@ -15,20 +16,26 @@ import (
 // options are the command line's.
 type options struct {
 	instance string // prepared by deploy/up, with the image of the echo kernel in it
-	programs string // directory of echo, sub and ask
-	cache    string // directory with the environments of the other gateways
+	cache    string // what bench/setup made: the programs in C, the other gateways
 	out      string // Markdown file to write; empty writes none
-	quick    bool   // direct and Cellblock only, fewer rows
+	quick    bool   // fewer rows and rounds
+	others   bool   // the other gateways too
 	only     string // regular expression of the sections to run
 }
+
+// programs is the directory of echo, sub and ask.
+func (o options) programs() string { return filepath.Join(o.cache, "bin") }
+
+// python is the interpreter that has ipykernel and jupyter_client.
+func (o options) python() string { return filepath.Join(o.cache, "jupyter-server/bin/python") }
 
 func main() {
 	var o options
 	flag.StringVar(&o.instance, "instance", "cellblock-test", "prepared test instance")
-	flag.StringVar(&o.programs, "programs", "bin/bench", "directory of the programs in C")
-	flag.StringVar(&o.cache, "cache", "/var/cache/cellblock-bench", "directory of the other gateways")
+	flag.StringVar(&o.cache, "cache", "/var/cache/cellblock-bench", "directory that bench/setup filled")
 	flag.StringVar(&o.out, "out", "", "Markdown file to write")
-	flag.BoolVar(&o.quick, "quick", false, "only direct ZeroMQ and Cellblock, and fewer rows")
+	flag.BoolVar(&o.quick, "quick", false, "fewer rows, fewer rounds")
+	flag.BoolVar(&o.others, "others", true, "also the other gateways")
 	flag.StringVar(&o.only, "only", "", "regular expression of the sections to run")
 	flag.Parse()
 	// The load generator shares the machine with what it measures: let it collect its garbage seldom.

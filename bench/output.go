@@ -17,11 +17,14 @@ const (
 	messagesOfCPU = 100_000
 )
 
+// outputSizes are the lengths of the texts, in bytes.
+var outputSizes = []int{100, 10_000, 1_000_000}
+
 func outputKey(bytes int, v1 bool) string { return fmt.Sprintf("output %d %s", bytes, formats[v1]) }
 
 // output measures how many messages of each size pass, and what they cost in processor time.
 func (b *bench) output(ctx context.Context) error {
-	for _, size := range []int{100, 10_000, 1_000_000} {
+	for _, size := range outputSizes {
 		if b.quick && size == 10_000 {
 			continue
 		}

@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"time"
 	"unicode/utf8"
 )
 
@@ -19,30 +18,33 @@ func (b *bench) table() (t table, missed []string) {
 		columns = append(columns, c.name)
 	}
 	t = table{append(append([]string{""}, columns...), "goal", "")}
-	peers := len(b.contenders) > 1
-	if peers {
-		t[0] = append(t[0], "to best other")
+	others := len(b.contenders) > 1
+	if others {
+		t[0] = append(t[0], "to the best other")
 	}
 	for _, r := range rows() {
+		if r.others && !others {
+			continue
+		}
 		line := []string{r.name}
-		any := false
+		measured := false
 		for _, c := range columns {
 			cell := "–"
-			if b.measured(r, c) {
-				cell, any = r.show(r.sample(b.results, c)), true
+			if s := r.sample(b.results, c); s.any() {
+				cell, measured = r.show(s), true
 			}
 			line = append(line, cell)
 		}
-		if !any {
+		if !measured {
 			continue
 		}
 		verdict := b.verdict(r)
 		line = append(line, r.goal, verdict)
-		if peers {
+		if others {
 			line = append(line, b.ratio(r))
 		}
 		if verdict == notMet {
-			missed = append(missed, fmt.Sprintf("%s: %s, direct %s, goal %s", r.name, line[2], line[1], r.goal))
+			missed = append(missed, fmt.Sprintf("%s: %s, direct %s, goal %s %s", r.name, line[2], line[1], r.goal, b.ratio(r)))
 		}
 		t = append(t, line)
 	}
@@ -51,45 +53,49 @@ func (b *bench) table() (t table, missed []string) {
 
 const notMet = "NOT MET"
 
-func (b *bench) measured(r row, contender string) bool {
-	s := r.sample(b.results, contender)
-	return len(s("")) > 0 || len(s(" lost")) > 0
-}
-
 func (b *bench) verdict(r row) string {
+	own := r.sample(b.results, cellblock)
 	switch {
-	case r.met == nil || !b.measured(r, cellblock):
+	case r.met == nil || !own.any():
 		return ""
-	case r.met(r.sample(b.results, cellblock), r.sample(b.results, direct), b.best(r)):
+	case r.met(sides{own, r.sample(b.results, direct), b.best(r)}):
 		return "met"
 	}
 	return notMet
 }
 
-// best is the best other gateway's sample, nil when there is none. Rates are better when higher, all else when lower.
+// best is the best other gateway's sample, an empty one when there is none.
 func (b *bench) best(r row) (best sample) {
+	best.all = b.results
 	if r.figure == nil {
-		return nil
+		return best
 	}
 	for _, c := range b.contenders {
-		if c.name == cellblock || !b.measured(r, c.name) {
+		s := r.sample(b.results, c.name)
+		if c.name == cellblock || !s.any() {
 			continue
 		}
-		s := r.sample(b.results, c.name)
-		if best == nil || (r.figure(s) > r.figure(best)) == (len(s(" rate")) > 0) {
+		if !best.any() || (r.figure(s) > r.figure(best)) == r.more {
 			best = s
 		}
 	}
 	return best
 }
 
-// ratio is Cellblock's figure to that of the best other gateway.
+// ratio says how many times better Cellblock is than the best other gateway.
 func (b *bench) ratio(r row) string {
-	best := b.best(r)
-	if best == nil || r.figure(best) == 0 || !b.measured(r, cellblock) {
+	own, best := r.sample(b.results, cellblock), b.best(r)
+	if !own.any() || !best.any() {
 		return ""
 	}
-	return fmt.Sprintf("%.3g ×", r.figure(r.sample(b.results, cellblock))/r.figure(best))
+	over, under := r.figure(own), r.figure(best)
+	if !r.more {
+		over, under = under, over
+	}
+	if over <= 0 || under <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.3g × better", over/under)
 }
 
 // write writes the table with aligned columns, as Markdown understands it too.
@@ -125,7 +131,7 @@ func (b *bench) report() error {
 		return nil
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "# Benchmark\n\n%s\n\n", b.circumstances())
+	fmt.Fprintf(&text, "# Benchmark\n\nWritten by `make bench`; bench/README.md says how it measures and what the rows mean.\n\n%s\n", b.circumstances())
 	t.write(&text)
 	b.remarks(&text, missed)
 	return os.WriteFile(b.out, []byte(text.String()), 0o644)
@@ -138,5 +144,3 @@ func (b *bench) remarks(w io.Writer, missed []string) {
 		}
 	}
 }
-
-func (b *bench) circumstances() string { return time.Now().UTC().Format("2006-01-02 15:04") + " UTC" }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,7 +14,9 @@ import (
 type bench struct {
 	options
 	logs       string // of the servers
+	dir        string // temporary
 	begin      time.Time
+	load       string // when it began
 	direct     struct{ echo, whole *directKernel }
 	contenders []*contender
 	results    *results
@@ -24,6 +27,7 @@ type contender struct {
 	*server
 	echo, whole string             // ids of a kernel of each kind
 	pace        map[string]float64 // messages a second, as first seen
+	round       int                // of the present measurement, from 0
 }
 
 // section is a part of the run that fills some rows.
@@ -35,8 +39,13 @@ type section struct {
 
 var sections = []section{
 	{"round trips", true, (*bench).trips},
+	{"connect", true, (*bench).connect},
 	{"output", true, (*bench).output},
+	{"many kernels", false, (*bench).many},
 	{"loss", true, (*bench).loss},
+	{"replay", true, (*bench).replay},
+	{"ipykernel", false, (*bench).ipykernel},
+	{"idle", false, (*bench).idle},
 }
 
 func run(ctx context.Context, o options) error {
@@ -44,17 +53,16 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return fmt.Errorf("-only: %w", err)
 	}
-	b := &bench{options: o, begin: time.Now(), results: newResults(), logs: filepath.Join(o.programs, "logs")}
+	b := &bench{options: o, begin: time.Now(), load: load(), results: newResults(), logs: filepath.Join(o.cache, "logs")}
 	if err := os.MkdirAll(b.logs, 0o755); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "cellblock-bench-")
-	if err != nil {
+	if b.dir, err = os.MkdirTemp("", "cellblock-bench-"); err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer os.RemoveAll(b.dir)
 	defer b.stop()
-	if err := b.start(ctx, dir); err != nil {
+	if err := b.start(ctx); err != nil {
 		return err
 	}
 	for _, s := range sections {
@@ -70,19 +78,32 @@ func run(ctx context.Context, o options) error {
 }
 
 // start starts the direct kernel and all servers, each with an echo kernel.
-func (b *bench) start(ctx context.Context, dir string) (err error) {
-	if b.direct.echo, err = startDirect(b.options, dir, kernelMark); err != nil {
+func (b *bench) start(ctx context.Context) (err error) {
+	if b.direct.echo, err = startEcho(b.options, b.dir, kernelMark); err != nil {
 		return err
 	}
-	if b.direct.whole, err = startDirect(b.options, dir, 0); err != nil {
+	if b.direct.whole, err = startEcho(b.options, b.dir, 0); err != nil {
 		return err
 	}
 	b.say("starting %s", cellblock)
-	s, err := startCellblock(ctx, b.options, b.logs)
+	s, err := startCellblock(ctx, b.options, b.logs, "main")
 	if err != nil {
 		return err
 	}
-	return b.join(ctx, s)
+	if err := b.join(ctx, s); err != nil || !b.others {
+		return err
+	}
+	for _, p := range peers {
+		b.say("starting %s", p.name)
+		s, err := p.start(ctx, b, false)
+		if err == nil {
+			err = b.join(ctx, s)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // join makes a started server a contender.
@@ -112,23 +133,28 @@ func (b *bench) rounds(quick, full int) int {
 	return full
 }
 
+// errEnough is returned by a contender's turn that need not come again in this measurement.
+var errEnough = errors.New("enough")
+
 // interleave gives direct ZeroMQ and each contender their turns, in rounds, so that what else happens on the machine meets
 // all of them. A contender that fails is out of this measurement, and that is said.
 func (b *bench) interleave(ctx context.Context, rounds int, direct func() error, of func(*contender) error) error {
-	failed := map[string]bool{}
-	for range rounds {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
+	out := map[*contender]bool{}
+	for round := range rounds {
 		if err := direct(); err != nil {
 			return err
 		}
 		for _, c := range b.contenders {
-			if failed[c.name] {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if out[c] {
 				continue
 			}
-			if err := of(c); err != nil {
-				failed[c.name] = true
+			c.round = round
+			err := of(c)
+			out[c] = err != nil
+			if err != nil && !errors.Is(err, errEnough) {
 				b.results.note("%s: %v", c.name, err)
 				b.say("%s: %v", c.name, err)
 			}

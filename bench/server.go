@@ -35,6 +35,8 @@ type server struct {
 	log              *os.File
 	// bridges lists the processes beside the server's own that carry messages; nil when there are none.
 	bridges func() []int
+	// newToken adds a person and returns a token of theirs; nil where one token is everybody's.
+	newToken func(ctx context.Context, person string) (string, error)
 	// purge removes what is left when the process has ended; may be nil.
 	purge func()
 }
@@ -101,7 +103,7 @@ func (s *server) call(ctx context.Context, method, path, body string) ([]byte, e
 func (s *server) newKernel(ctx context.Context, spec string) (id string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
-	body, err := s.call(ctx, "POST", "/api/kernels", fmt.Sprintf(`{"name":%q}`, spec))
+	body, err := s.call(ctx, "POST", "/api/kernels", fmt.Sprintf(`{"name":%q,"env":{"KERNEL_USERNAME":"bench"}}`, spec)) // as Lab does
 	if err != nil {
 		return "", fmt.Errorf("start a kernel of %s: %w", s.name, err)
 	}

@@ -20,12 +20,16 @@ import (
 const subprotocolV1 = "v1.kernel.websocket.jupyter.org"
 
 // readBuffer is larger than usual, so that the client's own system calls do not hide the server's speed.
-const readBuffer = 64 << 10
+const (
+	readBuffer  = 64 << 10
+	smallBuffer = 1 << 10
+)
 
 // dialOptions say which of the clients in use a socket is like.
 type dialOptions struct {
 	v1      bool
 	quick   bool   // acknowledges at once (TCP_QUICKACK); an ordinary client leaves that to its operating system
+	small   bool   // has small buffers, for many that are idle
 	session string // a new one when empty
 }
 
@@ -48,6 +52,9 @@ func dial(ctx context.Context, s *server, kernel string, o dialOptions) (*socket
 		o.session = uuid.NewString()
 	}
 	d := websocket.Dialer{ReadBufferSize: readBuffer, HandshakeTimeout: startTime}
+	if o.small {
+		d.ReadBufferSize, d.WriteBufferSize = smallBuffer, smallBuffer
+	}
 	if o.v1 {
 		d.Subprotocols = []string{subprotocolV1}
 	}

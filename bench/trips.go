@@ -32,7 +32,7 @@ func (b *bench) trips(ctx context.Context) error {
 			return err
 		}, func(c *contender) error {
 			for _, o := range []dialOptions{{v1: true}, {v1: true, quick: true}, {}, {quick: true}} {
-				times, err := c.trips(ctx, kind, o)
+				times, err := c.trips(ctx, c.echo, kind, o)
 				if err != nil {
 					return err
 				}
@@ -47,9 +47,9 @@ func (b *bench) trips(ctx context.Context) error {
 	return nil
 }
 
-// trips makes one round on the contender's echo kernel with a client of its own.
-func (c *contender) trips(ctx context.Context, kind string, o dialOptions) (times []time.Duration, err error) {
-	s, err := dial(ctx, c.server, c.echo, o)
+// trips makes one round on a kernel with a client of its own.
+func (c *contender) trips(ctx context.Context, kernel, kind string, o dialOptions) (times []time.Duration, err error) {
+	s, err := dial(ctx, c.server, kernel, o)
 	if err != nil {
 		return nil, err
 	}
