@@ -74,7 +74,8 @@ type client struct {
 	pace        pace
 	bad         int
 	rate        bucket
-	within      bool // the reader is within a message
+	within      bool   // the reader is within a message
+	cut         func() // ends the connection at once, in whatever it is; set by run
 
 	receipts  *receipts // nil when no gateway tells; what follows is guarded by the hub's mu
 	heard     time.Time // when it ceased to be read; zero before
@@ -82,6 +83,8 @@ type client struct {
 	marks     []mark    // messages that were written and are not known to have arrived
 	arrived   uint64    // journal position of the last one that is
 	lostCount bool      // there are no marks
+	holds     int       // bytes of large messages that it is being sent
+	holding   uint64    // the journal position of the first of them
 }
 
 func (c *client) notify() {
@@ -95,6 +98,10 @@ func (c *client) closeWith(why closing) {
 
 // run serves the connection until it ends.
 func (c *client) run(ctx context.Context) error {
+	cutting, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	defer context.AfterFunc(cutting, func() { c.ws.Close() })()
+	c.cut = cut
 	if err := c.hub.attach(c); err != nil {
 		c.sayGoodbye(closing{websocket.CloseTryAgainLater, err.Error()})
 		c.ws.Close()

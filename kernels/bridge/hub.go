@@ -206,6 +206,9 @@ func (h *hub) status() kernels.BridgeStatus {
 func (h *hub) publish(e entry) {
 	e.generation = h.generation
 	h.journal.append(e)
+	if e.message.Size() > maxCollected {
+		h.cutHolders()
+	}
 	for _, s := range h.sessions {
 		if s.gets(&e) {
 			s.notify()

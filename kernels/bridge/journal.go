@@ -44,17 +44,19 @@ type journal struct {
 	maxCount int
 
 	// Two queues of ascending sequence numbers, read as one: what goes goes from the front of either.
-	kept   []entry // what is not droppable
-	output []entry // what is
-	last   uint64  // the newest sequence number, 0 before the first
-	bytes  int
+	kept      []entry // what is not droppable
+	output    []entry // what is
+	last      uint64  // the newest sequence number, 0 before the first
+	bytes     int
+	keptBytes int // of these, what is not droppable
 }
 
 func newJournal(maxBytes, maxCount int) *journal {
 	return &journal{maxBytes: maxBytes, maxCount: maxCount}
 }
 
-// append adds e and gives it its sequence number. The newest entry always stays.
+// append adds e and gives it its sequence number. The newest entry always stays, and for its sake a quarter of the
+// bounds' bytes of what is not droppable: one large output does not cost the replies and states before it.
 func (j *journal) append(e entry) {
 	j.last++
 	e.seq = j.last
@@ -62,9 +64,13 @@ func (j *journal) append(e entry) {
 		j.output = append(j.output, e)
 	} else {
 		j.kept = append(j.kept, e)
+		j.keptBytes += e.size()
 	}
 	j.bytes += e.size()
 	for n := len(j.kept) + len(j.output); n > 1 && (j.bytes > j.maxBytes || n > j.maxCount); n-- {
+		if len(j.output) == 1 && j.output[0].seq == j.last && n <= j.maxCount && j.keptBytes <= j.maxBytes/4 {
+			return
+		}
 		j.drop()
 	}
 }
@@ -74,6 +80,7 @@ func (j *journal) drop() {
 	from := &j.output
 	if len(j.output) == 0 || j.output[0].seq == j.last {
 		from = &j.kept
+		j.keptBytes -= j.kept[0].size()
 	}
 	gone := (*from)[0]
 	(*from)[0] = entry{}
@@ -96,6 +103,13 @@ func (j *journal) next(position uint64) *entry {
 		return next
 	}
 	return nil
+}
+
+// has reports whether the message at position is still here.
+func (j *journal) has(position uint64) bool {
+	from := j.after(position - 1)
+	e := from.next()
+	return e != nil && e.seq == position
 }
 
 // after returns what is behind position.

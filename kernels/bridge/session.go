@@ -85,6 +85,9 @@ func (h *hub) detach(c *client) {
 func (h *hub) disconnect(s *session) {
 	c := s.client
 	c.closeWith(closeReplaced)
+	if c.holds > 0 { // it would be sent that, to nobody's use, for as long as a write may take
+		c.cut()
+	}
 	s.written = c.arrivedAt(s)
 	s.client = nil
 	s.left = time.Now()
@@ -132,6 +135,7 @@ func (h *hub) readFor(c *client) (items []item, next uint64, finished bool) {
 	if c.asks.number {
 		h.number(c.items)
 	}
+	c.holdLarge(c.items)
 	return c.items, next, h.phase == ended && len(c.items) == 0
 }
 
@@ -140,6 +144,7 @@ func (h *hub) wrote(c *client, position uint64, marks []mark) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	c.wroteTo(marks)
+	c.letGo()
 	c.position = position
 	if c.session.client == c {
 		c.session.written = position

@@ -251,3 +251,26 @@ func hexOf(b []byte) string {
 	}
 	return s.String()
 }
+
+// NeverReads is a kernel that reads no more requests on shell until release is closed.
+func NeverReads(release <-chan struct{}) Attack {
+	return Attack{Name: "reads no requests", Act: func(*Peer, wire.Message) { <-release }}
+}
+
+// Endless is a flood of outputs of that size, until release is closed.
+func Endless(size int, release <-chan struct{}) Attack {
+	text := map[string]string{"name": "stdout", "text": strings.Repeat("x", size)}
+	return Attack{Name: "endless", Act: func(p *Peer, m wire.Message) {
+		out := p.Kernel.On(wire.IOPub)
+		for {
+			select {
+			case <-release:
+				return
+			default:
+			}
+			if out.Send(p.Kernel.Sign(p.Kernel.Message("stream", m.Header, text))) != nil {
+				return
+			}
+		}
+	}}
+}
