@@ -105,6 +105,16 @@ func (e *entry) isInputRequest() bool {
 	return e.message.Channel == wire.Stdin && e.header.MsgType == "input_request"
 }
 
+// isState reports whether e says only what a process does at present. The `idle` that ends a request says more: the
+// client waits for it, also when the process has ended meanwhile.
+func (e *entry) isState() bool {
+	if e.header.MsgType != "status" {
+		return false
+	}
+	parent, err := wire.ParseHeader(e.message.Parent)
+	return err != nil || parent.MsgID == "" || !isIdle(e.message.Content)
+}
+
 // openInputs returns the requests for input that are open, not behind position, and for s: a client that comes back
 // gets them again, since the kernel waits for an answer to something that the person may not see any more. Called with
 // mu held.

@@ -204,7 +204,7 @@ func (h *hub) status() kernels.BridgeStatus {
 
 // publish puts a message into the journal and wakes its readers. Called with mu held.
 func (h *hub) publish(e entry) {
-	e.generation = h.generation
+	e.generation += h.generation
 	h.journal.append(e)
 	if e.message.Size() > maxCollected {
 		h.cutHolders()

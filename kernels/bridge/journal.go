@@ -9,7 +9,7 @@ import (
 // entry is one message in the journal.
 type entry struct {
 	seq        uint64
-	generation int    // the kernel process it came from
+	generation int    // the kernel process it came from; before publish, how many that is behind the last that answered
 	session    string // the only session it is for; empty for all
 	header     wire.Header
 	message    wire.Message

@@ -121,10 +121,9 @@ func (h *hub) readFor(c *client) (items []item, next uint64, finished bool) {
 		return nil, c.position, false
 	}
 	skip := func(e *entry) bool {
-		// A restarted kernel's clients must not take its predecessor's last words for its own, and nobody is asked for
-		// what the kernel does not wait for any more.
-		return e.header.MsgType == "status" && e.generation < h.generation && e.seq <= c.replayUntil ||
-			e.isInputRequest() && !h.history.isOpen(e)
+		// A restarted kernel's clients must not take its predecessor's state for its own, and nobody is asked for what the
+		// kernel does not wait for any more.
+		return e.generation < h.generation && e.seq <= c.replayUntil && e.isState() || e.isInputRequest() && !h.history.isOpen(e)
 	}
 	limit := readLimit{batchItems, batchBytes}
 	if next = c.position; len(c.again) > 0 {

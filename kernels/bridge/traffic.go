@@ -88,7 +88,11 @@ func (h *hub) fromKernel(m wire.Message) {
 	case h.phase == ended, header.MsgType == "iopub_welcome":
 	case m.Channel == wire.IOPub:
 		h.noteIdle(header, parent, &m)
-		h.publish(entry{header: header, message: m})
+		e := entry{header: header, message: m}
+		if h.phase == waiting { // of a process that is not known to answer yet
+			e.generation = 1
+		}
+		h.publish(e)
 	default:
 		h.reply(entry{header: header, message: m}, parent)
 	}
