@@ -28,6 +28,10 @@ type message struct {
 	Channel string `json:"channel"`
 	Header  header `json:"header"`
 	Parent  header `json:"parent_header"`
+	// Metadata has the message's place in the journal when the connection asked for it.
+	Metadata struct {
+		Place place `json:"cellblock"`
+	} `json:"metadata"`
 	Content struct {
 		Text   string `json:"text"`
 		State  string `json:"execution_state"`

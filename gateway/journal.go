@@ -29,11 +29,11 @@ func position(query url.Values) (url.Values, error) {
 		}
 		asked.Set("since", strconv.FormatUint(n, 10))
 	}
-	if query.Has("journal") {
-		if !journalID.MatchString(query.Get("journal")) {
+	if id := query.Get("journal"); id != "" {
+		if !journalID.MatchString(id) {
 			return nil, invalid("journal must be the identity of one, as an earlier answer gave it.")
 		}
-		asked.Set("journal", query.Get("journal"))
+		asked.Set("journal", id)
 	}
 	return asked, nil
 }

@@ -60,7 +60,7 @@ func TestJournalPassesThrough(t *testing.T) {
 		"?limit=1&x=y&token=t":        "limit=1",
 		"?limit=0":                    "400", "?limit=1001": "400", "?limit=": "400",
 		"?since=1&journal=0af": "journal=0af&since=1",
-		"?journal=":            "400", "?journal=a%26b": "400", "?journal=" + strings.Repeat("a", 65): "400",
+		"?journal=":            "", "?journal=a%26b": "400", "?journal=" + strings.Repeat("a", 65): "400",
 	} {
 		answer := l.askAlice(t, journalPath+query)
 		body, err := io.ReadAll(answer.Body)
