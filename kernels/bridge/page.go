@@ -17,6 +17,7 @@ const (
 	maxPageItems = 1000
 	pageBytes    = 4 << 20 // of messages; the last one of a page may go beyond, by its size
 	maxPages     = 4
+	largePage    = 2 * pageBytes    // of those that are larger, one may be under way
 	pageTime     = 60 * time.Second // to write one
 )
 
@@ -74,16 +75,14 @@ func (s *server) showJournal(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusBadRequest, map[string]any{"message": err.Error(), "reason": "invalid"})
 		return
 	}
-	select {
-	case s.pages <- struct{}{}:
-		defer func() { <-s.pages }()
-	default:
+	asked.resume = true
+	p, done := s.takePage(asked, limit)
+	if done == nil {
 		writeJSON(w, http.StatusServiceUnavailable, map[string]any{
 			"message": "This kernel's journal is being read by too many at once. Try again.", "reason": "busy"})
 		return
 	}
-	asked.resume = true
-	p := s.hub.page(asked, limit)
+	defer done()
 	parts, size := p.parts()
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(size))
@@ -94,6 +93,31 @@ func (s *server) showJournal(w http.ResponseWriter, r *http.Request) {
 		if err := part.write(w); err != nil {
 			return // as above
 		}
+	}
+}
+
+// takePage reads a page, unless too many are under way already: then done is nil. Else it is to be called when the page
+// is not needed any more.
+func (s *server) takePage(a asks, limit int) (p page, done func()) {
+	select {
+	case s.pages <- struct{}{}:
+	default:
+		return page{}, nil
+	}
+	p = s.hub.page(a, limit)
+	size := 0
+	for i := range p.items {
+		size += p.items[i].entry.message.Size()
+	}
+	if size <= largePage {
+		return p, func() { <-s.pages }
+	}
+	select {
+	case s.large <- struct{}{}:
+		return p, func() { <-s.large; <-s.pages }
+	default:
+		<-s.pages
+		return page{}, nil
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"cellblock.io/cellblock/kernels/wire"
 )
@@ -187,4 +188,49 @@ func TestJournalOfLargeAndBinaryMessages(t *testing.T) {
 	if p = r.page("since=3"); len(p.Messages) != 1 || p.Messages[0].Content.Text != large || p.More {
 		t.Errorf("%d messages", len(p.Messages))
 	}
+}
+
+// Pages that nobody takes are few, and of large ones there is one: they hold what the journal may have given up.
+func TestPagesUnderWayAreBounded(t *testing.T) {
+	r := startedRig(t)
+	r.print(strings.Repeat("x", 20<<20))
+	for range 10 {
+		r.print(strings.Repeat("y", 500<<10)) // more than sockets hold
+	}
+	r.printed(12)
+	ask := func(query string) (conn net.Conn, status string) {
+		conn, err := r.dial(context.Background())
+		if err == nil {
+			err = conn.SetDeadline(time.Now().Add(patience))
+		}
+		if err == nil {
+			_, err = fmt.Fprintf(conn, "GET /api/kernels/a-b-c-d-e/journal?%s HTTP/1.1\r\nHost: bridge\r\n\r\n", query)
+		}
+		head := make([]byte, len("HTTP/1.1 200"))
+		if err == nil {
+			_, err = io.ReadFull(conn, head)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		return conn, string(head[9:])
+	}
+	large, status := ask("since=0")
+	if status != "200" {
+		t.Fatal(status)
+	}
+	if _, status := ask("since=0"); status != "503" {
+		t.Errorf("a second large page: %s", status)
+	}
+	for range 3 {
+		if _, status := ask("since=2"); status != "200" {
+			t.Errorf("a page: %s", status)
+		}
+	}
+	if _, status := ask("since=2"); status != "503" {
+		t.Errorf("a fifth page: %s", status)
+	}
+	large.Close()
+	r.until("its place is free", func() bool { _, status := ask("since=12"); return status == "200" })
 }

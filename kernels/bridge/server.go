@@ -37,6 +37,7 @@ type server struct {
 	clients  sync.WaitGroup
 	ctx      context.Context // ends with the bridge; a hijacked connection outlives its request's
 	pages    chan struct{}   // of the journal, that are being written
+	large    chan struct{}   // of these, the large ones
 }
 
 // listen opens "unix:/path", whose socket everybody who reaches its directory may use, or "host:port".
