@@ -14,6 +14,7 @@ const (
 	maxMessageBytes = 64 << 20
 	maxSkipped      = 1 << 30 // bytes of one message that are read over because they are too many
 	maxCommands     = 100     // ignored commands
+	largeBody       = 16 << 20
 )
 
 // maxFrame is the largest frame by socket type: outputs may be large, the rest not so.
@@ -197,12 +198,17 @@ func (g *guard) skipCommand(f frame, within bool) error {
 	return g.disarm()
 }
 
-// readBody returns the next n bytes. Memory grows with what arrives, not with what was announced.
+// readBody returns the next n bytes. Memory grows with what arrives, not with what was announced: up to largeBody no
+// more than twofold.
 func (g *guard) readBody(n int) ([]byte, error) {
 	body := make([]byte, 0, min(n, readAhead))
 	for len(body) < n {
 		if len(body) == cap(body) {
-			body = append(make([]byte, 0, min(n, 2*len(body))), body...)
+			room := min(n, 2*len(body))
+			if len(body) >= largeBody {
+				room = n // twice more would be too much beside the copy
+			}
+			body = append(make([]byte, 0, room), body...)
 		}
 		if g.r.Buffered() == 0 {
 			if err := g.arm(); err != nil {

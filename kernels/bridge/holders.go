@@ -27,23 +27,28 @@ func (c *client) letGo() {
 // is within maxGivenUp. They may come back, and read that they missed something. Called with mu held.
 func (h *hub) cutHolders() {
 	for {
-		total := 0
-		var last *client
+		oldest, total := uint64(0), 0
+		given := make(map[uint64]int) // bytes by position: clients share what they are sent
 		for _, s := range h.sessions {
 			c := s.client
 			if c == nil || c.holds == 0 || h.journal.has(c.holding) {
 				continue
 			}
-			total += c.holds
-			if last == nil || c.holding < last.holding {
-				last = c
+			total += c.holds - given[c.holding]
+			given[c.holding] = c.holds
+			if oldest == 0 || c.holding < oldest {
+				oldest = c.holding
 			}
 		}
 		if total <= maxGivenUp {
 			return
 		}
-		h.log.Info("client cut off: it holds large messages for too long", "bytes", last.holds)
-		last.holds = 0
-		last.cut()
+		h.log.Info("clients cut off: they take large messages too slowly", "bytes", given[oldest])
+		for _, s := range h.sessions {
+			if c := s.client; c != nil && c.holds > 0 && c.holding == oldest {
+				c.holds = 0
+				c.cut()
+			}
+		}
 	}
 }
