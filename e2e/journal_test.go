@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -184,5 +185,28 @@ func (n *notebook) request(t *testing.T, c *channels) message {
 			}
 			return m
 		}
+	}
+}
+
+// The configuration's limits on output reach a kernel's bridge: what exceeds them is left out and counted aloud, and the
+// journal keeps no more than it may and says so too.
+func TestOutputLimits(t *testing.T) {
+	g := startGateway(t, "output: {iopub_msg_rate_limit: 50, rate_limit_window: 1s, journal_messages: 150}")
+	alice := person{g.url, g.user(t, "alice")}
+	id := alice.newKernel(t)
+	c := alice.connect(t, id, randomHex(t, 16))
+	got := c.execute(t, "for i in range(300): display(i)")
+	var left int
+	at := strings.Index(got, "\n[") // behind the notice of the beginning
+	if at < 0 {
+		t.Fatalf("no notices: %q", got)
+	}
+	if _, err := fmt.Sscanf(got[at+1:], "[%d messages of output", &left); err != nil || left < 200 || left > 250 || !strings.Contains(got, "iopub_msg_rate_limit") {
+		t.Errorf("%d messages of 300 left out by the notice %q (%v)", left, got, err)
+	}
+	page := alice.expect(t, http.StatusOK, "GET", "/api/kernels/"+id+"/journal", "")
+	messages, _ := page["messages"].([]any)
+	if missed, _ := page["missed"].(float64); len(messages) != 150 || missed < 150 {
+		t.Errorf("a journal of 150 messages has %d, and misses %v", len(messages), missed)
 	}
 }
