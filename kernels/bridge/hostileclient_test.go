@@ -237,6 +237,8 @@ func TestForgedRequests(t *testing.T) {
 func TestMsgIDIsNotTakenOver(t *testing.T) {
 	r := newRig(t)
 	asked, answer := make(chan string, 2), make(chan struct{})
+	release := sync.OnceFunc(func() { close(answer) })
+	t.Cleanup(release) // the kernel does not end before
 	r.kernel.OnRequest = func(_ *kernelstest.FakeKernel, _ wire.Message, h wire.Header) bool {
 		if h.MsgType == "execute_request" {
 			asked <- h.MsgID
@@ -256,7 +258,7 @@ func TestMsgIDIsNotTakenOver(t *testing.T) {
 	if m := thief.receive(); !strings.Contains(m.Content.Text, "same id") {
 		t.Errorf("thief reads %s", m.short())
 	}
-	close(answer)
+	release()
 	c.expect("shell.execute_reply ok")
 }
 
@@ -265,6 +267,8 @@ func TestFloodOfRequests(t *testing.T) {
 	for _, msgType := range []string{"comm_open", "execute_request"} {
 		r := newRig(t)
 		gate, before := make(chan struct{}), make(chan int, 1)
+		open := sync.OnceFunc(func() { close(gate) })
+		t.Cleanup(open) // the kernel does not end before
 		count := 0
 		r.kernel.OnRequest = func(_ *kernelstest.FakeKernel, m wire.Message, h wire.Header) bool {
 			if m.Channel != wire.Shell {
@@ -293,9 +297,14 @@ func TestFloodOfRequests(t *testing.T) {
 			t.Errorf("flood of %s closed with %d", msgType, code)
 		}
 		id := honest.execute("honest")
-		close(gate)
-		if n := <-before; n > 1000 {
-			t.Errorf("%d %s were before another's request", n, msgType)
+		open()
+		select {
+		case n := <-before:
+			if n > 1000 {
+				t.Errorf("%d %s were before another's request", n, msgType)
+			}
+		case <-time.After(patience):
+			t.Fatalf("another's request never came, for all the %s", msgType)
 		}
 		for honest.receive().Parent.MsgID != id {
 			continue
