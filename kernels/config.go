@@ -22,6 +22,7 @@ const (
 
 	statusTimeout    = 500 * time.Millisecond // for the status of all bridges of one list
 	interruptTimeout = 2 * time.Second        // for a kernel to answer interrupt_request
+	signalAfter      = 400 * time.Millisecond // the same when it may get a signal instead: a person sees an effect within a second
 	shutdownTimeout  = time.Second            // for a kernel that is asked to end: its exit handlers run
 	restartTimeout   = 2 * time.Second        // for a kernel that is asked to end and will be started again
 	farewellTimeout  = time.Second            // for the bridge to tell all clients that it is over

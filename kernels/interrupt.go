@@ -20,17 +20,18 @@ func (m *Manager) Interrupt(ctx context.Context, owner Owner, id string) error {
 	if r.Phase != PhaseRunning {
 		return nil
 	}
-	asking, cancel := context.WithTimeout(ctx, interruptTimeout)
+	specs, err := m.cfg.Specs.Specs(ctx)
+	byMessage, timeout := err != nil || specs[r.Spec].Interrupt == interruptByMessage, signalAfter
+	if byMessage { // or nobody knows; the kernel can still be asked
+		timeout = interruptTimeout
+	}
+	asking, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	asked := m.cfg.Bridge(r.Handle).Interrupt(asking)
-	if asked == nil {
+	switch {
+	case asked == nil:
 		return nil
-	}
-	specs, err := m.cfg.Specs.Specs(ctx)
-	if err != nil {
-		return fmt.Errorf("list kernelspecs: %w", err)
-	}
-	if specs[r.Spec].Interrupt == interruptByMessage {
+	case byMessage:
 		return fmt.Errorf("interrupt: %w", asked)
 	}
 	err = m.exclusively(ctx, r, waits, func(ctx context.Context, c *change) error {

@@ -1,6 +1,7 @@
 package kernels_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -99,6 +100,15 @@ func TestInterrupt(t *testing.T) {
 	if r.world.Calls("signal", k.Handle) != 1 {
 		t.Error("no signal")
 	}
+	r.world.On("interrupt", func(ctx context.Context, _ string) error { // C code that computes: the kernel answers nothing
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	began := time.Now()
+	if err := g.Interrupt(r.ctx, alice, k.ID); err != nil || r.world.Calls("signal", k.Handle) != 2 || time.Since(began) > time.Second {
+		t.Errorf("%d signals after %v: %v", r.world.Calls("signal", k.Handle), time.Since(began), err)
+	}
+	r.world.On("interrupt", failing(make(chan string)))
 	wantKind(t, g.Interrupt(r.ctx, alice, byMessage.ID), kernels.ErrUnavailable)
 	if r.world.Calls("signal", byMessage.Handle) != 0 {
 		t.Error("a signal to a kernel that knows none")

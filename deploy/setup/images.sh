@@ -5,7 +5,7 @@ readonly KERNEL_IMAGE=localhost/cellblock/kernel-python:latest
 readonly BRIDGE_IMAGE=localhost/cellblock/bridge:latest
 readonly UNLABELLED_IMAGE=localhost/cellblock/kernel-unlabelled:latest
 readonly BASE_IMAGE=localhost/cellblock/base:latest
-readonly KERNELSPEC='{"argv":["/opt/kernel/bin/python","-Xfrozen_modules=off","-m","ipykernel_launcher","-f","{connection_file}"],"display_name":"Python 3 (ipykernel)","language":"python","interrupt_mode":"message","metadata":{"debugger":true}}'
+readonly KERNELSPEC='{"argv":["/opt/kernel/bin/python","-Xfrozen_modules=off","-m","ipykernel_launcher","-f","{connection_file}"],"display_name":"Python 3 (ipykernel)","language":"python","interrupt_mode":"signal","metadata":{"debugger":true}}'
 # Larger logos are not worth a label.
 readonly RESOURCE_LIMIT=20000
 
