@@ -44,6 +44,8 @@ type hub struct {
 	journal  *journal
 	history  history
 	sessions map[string]*session
+	attended bool // there has been a client
+	unheard  bool // before that, the kernel said something else than its state
 	held     []request
 	heldSize int
 	pending  pendings
@@ -97,15 +99,18 @@ func (h *hub) kernelUp(l *link, kernelSession string) {
 	h.why = ""
 	h.generation++
 	h.link, h.kernelSession = l, kernelSession
+	if h.restart {
+		h.tellRestart()
+	}
 	h.restart, h.final = false, false
 	h.activity.reset()
 	h.publishStatus(kernels.Idle)
+	h.setPhase(running)
 	held := h.held
 	h.held, h.heldSize = nil, 0
 	for _, r := range held {
-		h.forward(r)
+		h.take(r)
 	}
-	h.setPhase(running)
 	h.log.Info("kernel answers", "generation", h.generation, "held", len(held))
 }
 
@@ -205,6 +210,7 @@ func (h *hub) status() kernels.BridgeStatus {
 // publish puts a message into the journal and wakes its readers. Called with mu held.
 func (h *hub) publish(e entry) {
 	e.generation += h.generation
+	h.unheard = h.unheard || !h.attended && !e.isState()
 	h.journal.append(e)
 	if e.message.Size() > maxCollected {
 		h.cutHolders()
@@ -218,12 +224,17 @@ func (h *hub) publish(e entry) {
 
 // publishStatus sends a status message of the bridge's own to all clients. It carries the kernel's session: clients
 // take another one for a restarted kernel, which is right only while it is restarting. Called with mu held.
-func (h *hub) publishStatus(state kernels.State) {
+func (h *hub) publishStatus(state kernels.State) { h.publishStatusTo("", state) }
+
+// publishStatusTo is publishStatus for one session alone.
+func (h *hub) publishStatusTo(only string, state kernels.State) {
 	session := h.kernelSession
 	if state == kernels.Restarting {
 		session = bridgeSession
 	}
-	h.publish(synthetic(session, "status", nil, map[string]string{"execution_state": string(state)}))
+	e := synthetic(session, "status", nil, map[string]string{"execution_state": string(state)})
+	e.session = only
+	h.publish(e)
 }
 
 // publishNotice shows text to all clients as error output below the cell of the request whose header is parent.

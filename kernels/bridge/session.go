@@ -26,8 +26,11 @@ type session struct {
 	// last one known to have arrived, by a WebSocket pong.
 	written   uint64
 	confirmed uint64
-	left      time.Time
-	refused   int // requests on the present connection
+	// begin is how far the journal was when the session began, if it reads what was said before that.
+	begin   uint64
+	knows   int // the newest generation that it shows to know of
+	left    time.Time
+	refused int // requests on the present connection
 }
 
 // gets reports whether e is for this session.
@@ -41,8 +44,8 @@ func (s *session) notify() {
 }
 
 // attach makes c the client of its session. A session that comes back continues behind the last message that
-// arrived; a new one begins with what comes after its request, and one that resumes where it says. An earlier connection
-// of the same session is closed.
+// arrived; a new one begins with what comes after its request, the kernel's very first with what the kernel has said by
+// itself, and one that resumes where it says. An earlier connection of the same session is closed.
 func (h *hub) attach(c *client) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -52,15 +55,20 @@ func (h *hub) attach(c *client) error {
 		if len(h.sessions) >= maxSessions {
 			return errTooManySessions
 		}
-		s = &session{id: c.sessionID, written: c.since, confirmed: c.since}
+		s = &session{id: c.sessionID, written: c.since}
+		if h.unheard && !h.attended {
+			s.written, s.begin = 0, c.since
+		}
 		h.sessions[s.id] = s
 	}
+	h.attended = true
+	s.knows = h.knowsNext()
 	if s.client != nil {
 		h.disconnect(s)
 		h.log.Info("connection replaced by a newer one of the same session")
 	}
 	if c.asks.resume {
-		s.written, s.everything = c.since, true
+		s.written, s.begin, s.everything = c.since, 0, true
 	}
 	s.client, s.refused = c, 0
 	s.confirmed = s.written
@@ -121,9 +129,12 @@ func (h *hub) readFor(c *client) (items []item, next uint64, finished bool) {
 		return nil, c.position, false
 	}
 	skip := func(e *entry) bool {
-		// A restarted kernel's clients must not take its predecessor's state for its own, and nobody is asked for what the
-		// kernel does not wait for any more.
-		return e.generation < h.generation && e.seq <= c.replayUntil && e.isState() || e.isInputRequest() && !h.history.isOpen(e)
+		// A restarted kernel's clients must not take its predecessor's state for its own, nor the first one what was before
+		// it; and nobody is asked for what the kernel does not wait for any more.
+		if e.isState() {
+			return e.generation < h.generation && e.seq <= c.replayUntil || e.seq <= s.begin || e.session != "" && e.session != s.id
+		}
+		return e.isInputRequest() && !h.history.isOpen(e)
 	}
 	limit := readLimit{batchItems, batchBytes}
 	if next = c.position; len(c.again) > 0 {

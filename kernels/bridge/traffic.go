@@ -15,8 +15,16 @@ import (
 func (h *hub) fromClient(r request) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.noteShutdown(r)
 	h.history.asked(r)
+	h.take(r)
+	if s := h.sessions[r.session]; s != nil {
+		s.knows = h.knowsNext()
+	}
+}
+
+// take gives a request to the kernel, or keeps it for the next process. Called with mu held.
+func (h *hub) take(r request) {
+	h.noteShutdown(r)
 	if h.phase == running && !h.holding() || r.header.MsgType == "shutdown_request" && h.link != nil {
 		h.forward(r)
 		return
