@@ -51,7 +51,7 @@ func startGateway(t *testing.T, settings string) *gateway {
 	g.url = "http://" + freeAddress(t)
 
 	var err error
-	if g.log, err = os.Create(filepath.Join(e.artefacts, t.Name()+"-gateway.log")); err != nil {
+	if g.log, err = os.Create(filepath.Join(e.artefacts, strings.ReplaceAll(t.Name(), "/", "-")+"-gateway.log")); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { g.end(t) })

@@ -158,7 +158,7 @@ func (g *gateway) keepLogs(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), commandTime)
 		text, _ := g.as(ctx, "podman", "logs", name).CombinedOutput() // best effort: the container may have gone
 		cancel()
-		if err := os.WriteFile(filepath.Join(g.artefacts, t.Name()+"-"+name+".log"), text, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(g.artefacts, strings.ReplaceAll(t.Name(), "/", "-")+"-"+name+".log"), text, 0o644); err != nil {
 			t.Error(err)
 		}
 	}

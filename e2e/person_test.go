@@ -109,21 +109,27 @@ func (p person) state(t *testing.T, id string) string {
 // killKernel does kill -9 to the Python process of a kernel, found from outside through its container.
 func (g *gateway) killKernel(t *testing.T, id string) {
 	t.Helper()
+	if err := syscall.Kill(g.processOf(t, id, "kernel", "ipykernel"), syscall.SIGKILL); err != nil {
+		t.Fatalf("kill the kernel: %v", err)
+	}
+}
+
+// processOf finds the process that runs a program, by a word of its command line, in one of a kernel's two containers.
+func (g *gateway) processOf(t *testing.T, id, role, program string) int {
+	t.Helper()
 	pids := g.podman(t, "ps", "--filter", "label=io.cellblock.instance="+g.name, "--filter", "label=io.cellblock.kernel-id="+id,
-		"--filter", "label=io.cellblock.role=kernel", "--format", "{{.Pid}}")
+		"--filter", "label=io.cellblock.role="+role, "--format", "{{.Pid}}")
 	if len(pids) != 1 {
-		t.Fatalf("kernel %s has %d running containers", id, len(pids))
+		t.Fatalf("kernel %s has %d running containers for its %s", id, len(pids), role)
 	}
 	for _, pid := range sameNamespace(t, pids[0]) {
 		command, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline") // gone already: not the one
-		if bytes.Contains(command, []byte("ipykernel")) {
-			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-				t.Fatalf("kill the kernel: %v", err)
-			}
-			return
+		if bytes.Contains(command, []byte(program)) {
+			return pid
 		}
 	}
-	t.Fatalf("no ipykernel in the container of kernel %s", id)
+	t.Fatalf("no %s in the %s container of kernel %s", program, role, id)
+	return 0
 }
 
 // sameNamespace lists the processes in the PID namespace of the given one, the youngest first: where an init process

@@ -57,10 +57,8 @@ func checkCounted(t *testing.T, one *cell, n int) {
 	}
 }
 
-func TestSurvival(t *testing.T) {
-	g := startGateway(t, "")
-	alice := person{g.url, g.user(t, "alice")}
-
+func gatewayRestarts(t *testing.T, shared *contract) {
+	g, alice := shared.g, shared.alice
 	t.Run("gateway killed", func(t *testing.T) {
 		survives(t, g, alice, func(c *channels, one *cell) {
 			g.kill(t)
@@ -75,7 +73,6 @@ func TestSurvival(t *testing.T) {
 			}
 		})
 	})
-	t.Run("socket cut", func(t *testing.T) { survivesCuts(t, alice) })
 }
 
 // survives runs a counting cell of 20 s, ends the gateway in its midst, starts it again, and comes back. A real

@@ -14,13 +14,10 @@ import (
 	"github.com/google/uuid"
 )
 
-// TestTenants shows that another person's kernels and sessions do not exist: each answer is the one for an unknown id,
+// foreignIDs shows that another person's kernels and sessions do not exist: each answer is the one for an unknown id,
 // byte for byte.
-func TestTenants(t *testing.T) {
-	g := startGateway(t, "")
-	alice, bob := person{g.url, g.user(t, "alice")}, person{g.url, g.user(t, "bob")}
-
-	kernel := alice.newKernel(t)
+func foreignIDs(t *testing.T, shared *contract) {
+	alice, bob, kernel := shared.alice, shared.bob, shared.kernel
 	c := alice.connect(t, kernel, randomHex(t, 16))
 	c.execute(t, "hers = 42")
 	session := alice.openSession(t, "hers.ipynb", kernel)
@@ -90,10 +87,10 @@ func (p person) ownWithID(t *testing.T, id string) {
 	check()
 }
 
-// TestQuota starts 50 kernels at once where 3 are allowed.
-func TestQuota(t *testing.T) {
+// quotaHolds starts 50 kernels at once where 3 are allowed.
+func quotaHolds(t *testing.T, c *contract) {
 	const starts, limit = 50, 3
-	g := startGateway(t, "")
+	g := c.g
 	carol := person{g.url, g.user(t, "carol", "--max-kernels", fmt.Sprint(limit))}
 
 	answers := make([]answer, starts)
