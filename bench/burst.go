@@ -59,9 +59,12 @@ func (s *socket) burst(b burst) (o outcome, overdue bool, err error) {
 // collect counts what comes of a burst whose cell has been sent.
 func (s *socket) collect(id string, b burst) (o outcome, overdue bool, err error) {
 	c := counter{seen: make([]bool, b.count), last: -1, bytes: b.bytes}
-	patience := quiet + time.Duration(b.wait)*time.Millisecond + kernelTime(b)
 	for reads := 0; !c.Idle || !c.Reply; reads++ {
-		if reads%256 == 0 || c.Received == 0 { // setting it for each message would cost more than the rest
+		if reads%256 == 0 || c.Received <= 1 { // setting it for each message would cost more than the rest
+			patience := quiet
+			if c.Received == 0 {
+				patience += time.Duration(b.wait)*time.Millisecond + kernelTime(b)
+			}
 			if err := s.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
 				return c.outcome, false, err
 			}
@@ -88,7 +91,7 @@ func (s *socket) collect(id string, b burst) (o outcome, overdue bool, err error
 
 // kernelTime is how long the kernel may need to prepare a burst, during which nothing comes.
 func kernelTime(b burst) time.Duration {
-	return time.Duration(b.count) * (50*time.Microsecond + time.Duration(b.bytes)*10*time.Nanosecond)
+	return time.Duration(b.count) * (20*time.Microsecond + time.Duration(b.bytes)*10*time.Nanosecond)
 }
 
 // counter is an outcome in the making.

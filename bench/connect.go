@@ -39,7 +39,7 @@ func (b *bench) connect(ctx context.Context) error {
 // replay measures how soon a client that was cut off has what its kernel published meanwhile. It comes back with the
 // same session id, when all has long been published.
 func (b *bench) replay(ctx context.Context) error {
-	return b.interleave(ctx, b.rounds(2, 4), func() error { return nil }, func(c *contender) error {
+	return b.interleave(ctx, b.rounds(2, 3), func() error { return nil }, func(c *contender) error {
 		session := uuid.NewString()
 		gone := burst{count: replayMessages, bytes: 100, wait: replayDelay}
 		s, err := dial(ctx, c.server, c.whole, dialOptions{v1: true, session: session})

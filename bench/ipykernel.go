@@ -65,7 +65,7 @@ func (b *bench) ipykernel(ctx context.Context) error {
 		return err
 	}
 	ids := map[*contender]string{}
-	return b.interleave(ctx, b.rounds(1, 3), func() error { return b.directPython(ctx, kernel) }, func(c *contender) (err error) {
+	return b.interleave(ctx, b.rounds(1, 2), func() error { return b.directPython(ctx, kernel) }, func(c *contender) (err error) {
 		if ids[c] == "" {
 			if ids[c], err = c.newKernel(ctx, pythonKernel); err != nil {
 				return err

@@ -15,13 +15,13 @@ var lossGoals = map[int]string{50_000: "none, idle and reply always", 0: "≤ di
 // lossRates are in messages a second; 0 is flat out. The first and the last have goals; those between show where losses begin.
 var lossRates = []int{50_000, 100_000, 200_000, 0}
 
-// roundsOfOthers is how often the other gateways meet a burst that they cannot pass: each time takes long.
-const roundsOfOthers = 2
+// roundsOfOthers is how often the other gateways meet a burst that they cannot pass: it takes them long.
+const roundsOfOthers = 1
 
 // loss measures what is lost of a burst of a kernel whose socket keeps no more than ipykernel's.
 func (b *bench) loss(ctx context.Context) error {
 	for _, rate := range lossRates {
-		err := b.interleave(ctx, b.rounds(3, 5), func() error {
+		err := b.interleave(ctx, b.rounds(3, 4), func() error {
 			o, err := b.direct.echo.burst(ctx, burst{count: lossMessages, bytes: 100, rate: rate})
 			b.results.addOutcome(fmt.Sprintf("loss %d", rate), direct, o)
 			return err

@@ -11,12 +11,18 @@ import (
 // table is the finished one, a heading first.
 type table [][]string
 
+// columns are those of all contenders, direct ZeroMQ first.
+func (b *bench) columns() []string {
+	all := []string{direct}
+	for _, c := range b.contenders {
+		all = append(all, c.name)
+	}
+	return all
+}
+
 // table makes a line of each row of which Cellblock, or anybody, has samples.
 func (b *bench) table() (t table, missed []string) {
-	columns := []string{direct}
-	for _, c := range b.contenders {
-		columns = append(columns, c.name)
-	}
+	columns := b.columns()
 	t = table{append(append([]string{""}, columns...), "goal", "")}
 	others := len(b.contenders) > 1
 	if others {
@@ -120,7 +126,7 @@ func (t table) write(w io.Writer) {
 	}
 }
 
-// report prints the table and writes the Markdown file.
+// report prints the table, writes the Markdown file and quotes it in the README.
 func (b *bench) report() error {
 	t, missed := b.table()
 	fmt.Println()
@@ -134,7 +140,54 @@ func (b *bench) report() error {
 	fmt.Fprintf(&text, "# Benchmark\n\nWritten by `make bench`; bench/README.md says how it measures and what the rows mean.\n\n%s\n", b.circumstances())
 	t.write(&text)
 	b.remarks(&text, missed)
-	return os.WriteFile(b.out, []byte(text.String()), 0o644)
+	if err := os.WriteFile(b.out, []byte(text.String()), 0o644); err != nil {
+		return err
+	}
+	readme, err := b.quote(read("README.md"))
+	if err != nil {
+		return fmt.Errorf("README.md: %w", err)
+	}
+	return os.WriteFile("README.md", []byte(readme), 0o644)
+}
+
+// Marks of the part of the README that is the short table.
+const (
+	shortBegin = "<!-- bench: written by make bench -->\n"
+	shortEnd   = "<!-- bench: end -->\n"
+)
+
+// shortTable has the rows that a reader of the README wants first, and no goals.
+func (b *bench) shortTable() (t table) {
+	columns := b.columns()
+	t = table{append([]string{""}, columns...)}
+	for _, r := range rows() {
+		line := []string{r.short}
+		for _, c := range columns {
+			if s := r.sample(b.results, c); s.any() {
+				line = append(line, r.show(s))
+			} else {
+				line = append(line, "–")
+			}
+		}
+		if r.short != "" && r.sample(b.results, cellblock).any() {
+			t = append(t, line)
+		}
+	}
+	return t
+}
+
+// quote puts the short table into the README's text.
+func (b *bench) quote(readme string) (string, error) {
+	before, rest, begun := strings.Cut(readme, shortBegin)
+	_, after, ended := strings.Cut(rest, shortEnd)
+	if !begun || !ended {
+		return "", fmt.Errorf("no %s%s in it", shortBegin, shortEnd)
+	}
+	var text strings.Builder
+	text.WriteString(before + shortBegin)
+	b.shortTable().write(&text)
+	text.WriteString(shortEnd + after)
+	return text.String(), nil
 }
 
 func (b *bench) remarks(w io.Writer, missed []string) {

@@ -14,7 +14,8 @@ type row struct {
 	more      bool                 // is better than less
 	goal      string               // as the project has set it for Cellblock; empty in rows that only inform
 	met       func(sides) bool
-	others    bool // only makes sense when other gateways were measured
+	others    bool   // only makes sense when other gateways were measured
+	short     string // its name in the README; empty leaves it out there
 }
 
 // sample is what was measured of one contender in one row.

@@ -45,7 +45,8 @@ func limitRow(name, key string, unit, limit float64, format string) row {
 
 func idleRows() []row {
 	held := row{
-		name: fmt.Sprintf("idle WebSockets held, over %d kernels", manyKernels), key: "idle held", figure: half, more: true,
+		short: "idle WebSockets held",
+		name:  fmt.Sprintf("idle WebSockets held, over %d kernels", manyKernels), key: "idle held", figure: half, more: true,
 		show: func(s sample) string { return thousands(half(s)) }, goal: thousands(idleWanted),
 		met: func(s sides) bool { return half(s.own) >= idleWanted },
 	}

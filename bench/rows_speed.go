@@ -20,8 +20,13 @@ var outputGoals = map[string]float64{outputKey(100, true): 100_000, outputKey(10
 func tripText(s sample) string { return fmt.Sprintf("%.2f / %.2f", half(s), s.get("").at(0.99)) }
 
 func tripRow(kind string, o dialOptions) row {
+	short := ""
+	if kind == "execute" && o.v1 {
+		short = fmt.Sprintf("an empty cell, %s client (ms, p50 / p99)", clients[o.quick])
+	}
 	return row{
-		name: fmt.Sprintf("%s, %s, %s client (ms, p50 / p99)", kind, formats[o.v1], clients[o.quick]), key: tripKey(kind, o), base: kind,
+		short: short,
+		name:  fmt.Sprintf("%s, %s, %s client (ms, p50 / p99)", kind, formats[o.v1], clients[o.quick]), key: tripKey(kind, o), base: kind,
 		show: tripText, figure: half, goal: fmt.Sprintf("direct + %.2f / + %.1f", tripOver, tripOverTail),
 		met: func(s sides) bool {
 			return half(s.own) <= half(s.direct)+tripOver && s.own.get("").at(0.99) <= s.direct.get("").at(0.99)+tripOverTail
@@ -35,7 +40,8 @@ func jupyterClientRow(kind string) row {
 
 func connectRow() row {
 	return row{
-		name: "connect to first reply, v1 (ms, p50 / p99)", key: "connect", show: tripText, figure: half,
+		short: "connect to first reply (ms, p50 / p99)",
+		name:  "connect to first reply, v1 (ms, p50 / p99)", key: "connect", show: tripText, figure: half,
 		goal: fmt.Sprintf("≤ %.0f / –", connectGoal), met: func(s sides) bool { return half(s.own) <= connectGoal },
 	}
 }
@@ -51,6 +57,9 @@ func outputRow(size int, v1 bool) row {
 		figure: func(s sample) float64 { return s.get(" rate").median() * scale }, more: true,
 	}
 	r.show = func(s sample) string { return thousands(r.figure(s)) + faults(s) }
+	if v1 {
+		r.short = fmt.Sprintf("output of %s (%s)", bytesText(size), unit)
+	}
 	if goal := outputGoals[key]; goal > 0 {
 		r.goal = "≥ " + thousands(goal)
 		r.met = func(s sides) bool { return r.figure(s.own) >= goal && whole(s.own) }
@@ -64,6 +73,7 @@ func timesBestRow(v1 bool) row {
 	r.name = fmt.Sprintf("output of 100 B, %s, to the best other", formats[v1])
 	r.goal = fmt.Sprintf("≥ %d ×", timesBest)
 	r.show = func(sample) string { return "" }
+	r.short = ""
 	r.met = func(s sides) bool { return r.figure(s.own) >= timesBest*r.figure(s.best) }
 	r.others = true
 	return r
@@ -81,8 +91,13 @@ func manyRow() row {
 }
 
 func cpuRow(v1 bool) row {
+	short := ""
+	if v1 {
+		short = "processor time for 100 000 of 100 B (s)"
+	}
 	return row{
-		name: fmt.Sprintf("server CPU for 100 000 of 100 B, %s (s)", formats[v1]), key: outputKey(100, v1) + " cpu",
+		short: short,
+		name:  fmt.Sprintf("server CPU for 100 000 of 100 B, %s (s)", formats[v1]), key: outputKey(100, v1) + " cpu",
 		show: func(s sample) string { return fmt.Sprintf("%.2f", half(s)) }, figure: half,
 		goal: fmt.Sprintf("≤ %.0f", cpuGoal), met: func(s sides) bool { return half(s.own) <= cpuGoal },
 	}
@@ -104,6 +119,9 @@ func lossRow(rate int, v1 bool) row {
 	}
 	switch rate {
 	case 50_000:
+		if v1 {
+			r.short = "lost of 100 000 that a kernel prints in two seconds"
+		}
 		r.met = func(s sides) bool { return whole(s.own) }
 	case 0:
 		r.met = func(s sides) bool {
@@ -122,7 +140,8 @@ func rateText(rate int) string {
 
 func replayRow() row {
 	return row{
-		name: "come back to 10 000 messages (ms)", key: "replay", figure: half,
+		short: "come back to 10 000 messages after a cut (ms)",
+		name:  "come back to 10 000 messages (ms)", key: "replay", figure: half,
 		show: func(s sample) string { return thousands(half(s)) + faults(s) },
 		goal: fmt.Sprintf("≤ %.0f, whole", replayGoal),
 		met:  func(s sides) bool { return half(s.own) <= replayGoal && whole(s.own) },

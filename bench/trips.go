@@ -26,7 +26,7 @@ func tripKey(kind string, o dialOptions) string {
 // trips measures small round trips of the echo kernel.
 func (b *bench) trips(ctx context.Context) error {
 	for _, kind := range []string{"kernel_info", "execute"} {
-		err := b.interleave(ctx, b.rounds(2, 4), func() error {
+		err := b.interleave(ctx, b.rounds(2, 3), func() error {
 			times, err := b.direct.echo.trips(ctx, kind, tripsPerRound)
 			b.results.addTimes(kind, direct, times)
 			return err
