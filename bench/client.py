@@ -1,7 +1,7 @@
 """A client made of jupyter_client, as notebooks' tools have it, for the direct rows of the benchmark.
 
 client.py CONNECTION_FILE kernel_info|execute COUNT   how long each answer took, in microseconds, one a line
-client.py CONNECTION_FILE cell CODE                   seconds until reply and idle, and characters of output, one a line
+client.py CONNECTION_FILE cell CODE                   seconds until reply and idle, characters of output, and displays
 """
 
 import sys
@@ -13,14 +13,14 @@ PATIENCE = 60
 
 
 def answer(client, request, want_idle, outputs):
-    """Waits for the reply to a request and, if wanted, for its idle, and adds the texts of its outputs."""
+    """Waits for the reply to a request and, if wanted, for its idle, and adds the types and texts of its outputs."""
     idle = not want_idle
     while not idle:
         message = client.get_iopub_msg(timeout=PATIENCE)
         content = message["content"]
         if message["parent_header"].get("msg_id") == request:
             idle = content.get("execution_state") == "idle"
-            outputs.append(content.get("text", ""))
+            outputs.append((message["msg_type"], content.get("text", "")))
     while client.get_shell_msg(timeout=PATIENCE)["parent_header"].get("msg_id") != request:
         pass
 
@@ -36,7 +36,8 @@ def main():
         start = time.monotonic()
         answer(client, client.execute(argument, store_history=False), True, outputs)
         print(time.monotonic() - start)
-        print(sum(map(len, outputs)))
+        print(sum(len(text) for _, text in outputs))
+        print(sum(kind == "display_data" for kind, _ in outputs))
     else:
         for _ in range(int(argument)):
             start = time.monotonic()

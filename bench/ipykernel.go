@@ -99,7 +99,7 @@ func (b *bench) jupyterClientTrips(ctx context.Context) error {
 	return nil
 }
 
-// directPython is a round without a server: the raw client's round trips, and jupyter_client's way with 20 MB.
+// directPython is a round without a server: the raw client's round trips, and jupyter_client's way with the cells.
 func (b *bench) directPython(ctx context.Context, kernel *directKernel) error {
 	for _, kind := range []string{"kernel_info", "execute"} {
 		times, err := kernel.trips(ctx, kind, pythonTrips)
@@ -109,17 +109,17 @@ func (b *bench) directPython(ctx context.Context, kernel *directKernel) error {
 		b.results.addTimes("python "+kind, direct, times)
 	}
 	for _, cell := range pythonCells {
-		if cell.want != printedText {
-			continue // the client counts text alone
-		}
 		out, err := kernel.jupyterClient(ctx, "cell", cell.code)
 		if err != nil {
 			return err
 		}
 		var seconds float64
-		var got int
-		if _, err := fmt.Sscan(out, &seconds, &got); err != nil {
+		var got, displays int
+		if _, err := fmt.Sscan(out, &seconds, &got, &displays); err != nil {
 			return fmt.Errorf("client.py printed %q: %w", out, err)
+		}
+		if cell.want == displayedCount {
+			got = displays
 		}
 		b.results.add("python "+cell.key, direct, seconds)
 		b.results.add("python "+cell.key+" lost", direct, float64(cell.want-got))
