@@ -33,14 +33,14 @@ func TestLargestOutputLeavesReplies(t *testing.T) {
 		j.append(reply)
 		j.append(output("display_data", size))
 	}
-	if j.bytes > size+2*overhead+size/4 || len(j.output) != 1 {
-		t.Errorf("%d bytes, %d outputs", j.bytes, len(j.output))
+	if j.bytes > size+2*overhead+size/4 || j.output.length != 1 {
+		t.Errorf("%d bytes, %d outputs", j.bytes, j.output.length)
 	}
 	for j.last < 10_000 { // and all of it when others need the room
 		j.append(reply)
 	}
-	if j.bytes > size || j.keptBytes != j.bytes || len(j.output) > 0 {
-		t.Errorf("%d bytes, %d of them kept, %d outputs", j.bytes, j.keptBytes, len(j.output))
+	if j.bytes > size || j.keptBytes != j.bytes || j.output.length > 0 {
+		t.Errorf("%d bytes, %d of them kept, %d outputs", j.bytes, j.keptBytes, j.output.length)
 	}
 }
 

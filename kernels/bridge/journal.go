@@ -1,10 +1,6 @@
 package bridge
 
-import (
-	"sort"
-
-	"cellblock.io/cellblock/kernels/wire"
-)
+import "cellblock.io/cellblock/kernels/wire"
 
 // entry is one message in the journal.
 type entry struct {
@@ -44,9 +40,9 @@ type journal struct {
 	maxCount int
 
 	// Two queues of ascending sequence numbers, read as one: what goes goes from the front of either.
-	kept      []entry // what is not droppable
-	output    []entry // what is
-	last      uint64  // the newest sequence number, 0 before the first
+	kept      queue  // what is not droppable
+	output    queue  // what is
+	last      uint64 // the newest sequence number, 0 before the first
 	bytes     int
 	keptBytes int // of these, what is not droppable
 }
@@ -61,14 +57,14 @@ func (j *journal) append(e entry) {
 	j.last++
 	e.seq = j.last
 	if e.droppable() {
-		j.output = append(j.output, e)
+		j.output.push(e)
 	} else {
-		j.kept = append(j.kept, e)
+		j.kept.push(e)
 		j.keptBytes += e.size()
 	}
 	j.bytes += e.size()
-	for n := len(j.kept) + len(j.output); n > 1 && (j.bytes > j.maxBytes || n > j.maxCount); n-- {
-		if len(j.output) == 1 && j.output[0].seq == j.last && n <= j.maxCount && j.keptBytes <= j.maxBytes/4 {
+	for n := j.kept.length + j.output.length; n > 1 && (j.bytes > j.maxBytes || n > j.maxCount); n-- {
+		if j.output.length == 1 && j.output.at(0).seq == j.last && n <= j.maxCount && j.keptBytes <= j.maxBytes/4 {
 			return
 		}
 		j.drop()
@@ -78,13 +74,11 @@ func (j *journal) append(e entry) {
 // drop takes the oldest output out, or the oldest message of all when there is no output but the newest entry.
 func (j *journal) drop() {
 	from := &j.output
-	if len(j.output) == 0 || j.output[0].seq == j.last {
+	if j.output.length == 0 || j.output.at(0).seq == j.last {
 		from = &j.kept
-		j.keptBytes -= j.kept[0].size()
+		j.keptBytes -= j.kept.at(0).size()
 	}
-	gone := (*from)[0]
-	(*from)[0] = entry{}
-	*from = (*from)[1:]
+	gone := from.pop()
 	j.bytes -= gone.size()
 	if next := j.next(gone.seq); next != nil {
 		next.lostParent = gone.message.Parent
@@ -93,9 +87,9 @@ func (j *journal) drop() {
 
 // next returns the entry that follows the one at position, or nil when it is gone as well or there is none.
 func (j *journal) next(position uint64) *entry {
-	for _, queue := range [][]entry{j.output, j.kept} { // nearly always the first of them
-		if len(queue) > 0 && queue[0].seq == position+1 {
-			return &queue[0]
+	for _, q := range []*queue{&j.output, &j.kept} { // nearly always the first of them
+		if q.length > 0 && q.at(0).seq == position+1 {
+			return q.at(0)
 		}
 	}
 	behind := j.after(position)
@@ -114,27 +108,32 @@ func (j *journal) has(position uint64) bool {
 
 // after returns what is behind position.
 func (j *journal) after(position uint64) cursor {
-	behind := func(queue []entry) []entry {
-		return queue[sort.Search(len(queue), func(i int) bool { return queue[i].seq > position }):]
-	}
-	return cursor{behind(j.kept), behind(j.output)}
+	return cursor{j, j.kept.behind(position), j.output.behind(position)}
 }
 
-// cursor walks through both queues in the order of the sequence numbers.
-type cursor struct{ kept, output []entry }
+// cursor walks through both queues in the order of the sequence numbers. It is of use until the journal changes.
+type cursor struct {
+	journal      *journal
+	kept, output int // how many are behind it
+}
 
 // next returns the entry that comes next, which stays the journal's, or nil at the end.
 func (c *cursor) next() *entry {
-	from := &c.kept
-	if len(c.kept) == 0 || len(c.output) > 0 && c.output[0].seq < c.kept[0].seq {
-		from = &c.output
+	var kept, output *entry
+	if c.kept < c.journal.kept.length {
+		kept = c.journal.kept.at(c.kept)
 	}
-	if len(*from) == 0 {
-		return nil
+	if c.output < c.journal.output.length {
+		output = c.journal.output.at(c.output)
 	}
-	e := &(*from)[0]
-	*from = (*from)[1:]
-	return e
+	if output != nil && (kept == nil || output.seq < kept.seq) {
+		c.output++
+		return output
+	}
+	if kept != nil {
+		c.kept++
+	}
+	return kept
 }
 
 // item is one step of a reader: messages that it missed because the journal had to make room, then one that is here.

@@ -81,7 +81,7 @@ func TestJournalIsBoundedWhenAllIsProtected(t *testing.T) {
 	for range 1000 {
 		j.append(output("status", 10))
 	}
-	if n := len(j.kept) + len(j.output); n != 100 {
+	if n := j.kept.length + j.output.length; n != 100 {
 		t.Errorf("%d entries", n)
 	}
 	if got := seen(j, 0, ""); got[0] != "-900" || len(got) != 101 {
