@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,7 +16,10 @@ import (
 	"time"
 )
 
-const scriptTime = 3 * time.Minute // for one client's script
+const (
+	scriptTime = 6 * time.Minute // for one client's script
+	maxLine    = 32 << 20        // bytes of one line that it prints
+)
 
 // TestClients runs existing Jupyter clients, as they are published, against one gateway.
 func TestClients(t *testing.T) {
@@ -61,6 +65,7 @@ func (g *gateway) script(t *testing.T, p person, name string) map[string]any {
 type script struct {
 	name      string
 	cmd       *exec.Cmd
+	in        io.WriteCloser // its standard input
 	lines     *bufio.Scanner // of its standard output
 	last      string
 	complaint strings.Builder
@@ -85,7 +90,11 @@ func (g *gateway) startScript(t *testing.T, p person, name string) *script {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if s.in, err = s.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
 	s.lines = bufio.NewScanner(pipe)
+	s.lines.Buffer(nil, maxLine)
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -72,21 +72,25 @@ func (g *gateway) install(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := map[string][]byte{
-		g.program(): binary,
-		g.config: []byte(fmt.Sprintf(`listen: %s
+	if err := os.WriteFile(g.program(), binary, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	g.configure(t)
+}
+
+// configure writes the configuration, which holds from the next start on.
+func (g *gateway) configure(t *testing.T) {
+	t.Helper()
+	content := fmt.Sprintf(`listen: %s
 instance: %s
 state_dir: %s
 run_dir: %s
 log: {level: debug}
 limits: {unenforceable: allow}
 %s
-`, strings.TrimPrefix(g.url, "http://"), g.name, g.state, g.run, g.settings)),
-	}
-	for path, content := range files {
-		if err := os.WriteFile(path, content, 0o755); err != nil {
-			t.Fatal(err)
-		}
+`, strings.TrimPrefix(g.url, "http://"), g.name, g.state, g.run, g.settings)
+	if err := os.WriteFile(g.config, []byte(content), 0o755); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -18,6 +18,7 @@ type proxy struct {
 	mu    sync.Mutex
 	conns []*net.TCPConn // both sides of each connection
 	open  chan struct{}  // closed while bytes may pass
+	down  bool           // new connections end at once
 }
 
 // newProxy makes a proxy before the gateway at a URL and returns it with its own URL.
@@ -42,6 +43,14 @@ func (p *proxy) accept() {
 		client, err := p.listener.Accept()
 		if err != nil {
 			return
+		}
+		p.mu.Lock()
+		down := p.down
+		p.mu.Unlock()
+		if down {
+			_ = client.(*net.TCPConn).SetLinger(0) // it may be closed already
+			client.Close()
+			continue
 		}
 		server, err := net.Dial("tcp", p.target)
 		if err != nil {
@@ -80,6 +89,20 @@ func (p *proxy) swallow() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.open = make(chan struct{})
+}
+
+// cut ends all connections with RST, and new ones too until mend.
+func (p *proxy) cut() {
+	p.mu.Lock()
+	p.down = true
+	p.mu.Unlock()
+	p.reset()
+}
+
+func (p *proxy) mend() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.down = false
 }
 
 // reset cuts all connections with RST, on both sides. New ones pass again.

@@ -10,6 +10,9 @@ import (
 // startPoll is the time between two looks whether a kernel that is to be restarted has started at all.
 const startPoll = 200 * time.Millisecond
 
+// engineWait is how long an engine may be away that is to restart a kernel.
+const engineWait = 10 * time.Second
+
 // Restart replaces the kernel's process by a fresh one under the same id and returns when that has answered. Whoever
 // asks while a restart is going on waits for it and shares its result; what begins later restarts again. The end of
 // ctx does not stop it half-way. Errors: ErrNotFound, also when the kernel is stopped meanwhile, and ErrDead when the
@@ -57,11 +60,23 @@ func (c *change) restart(ctx context.Context) error {
 	})
 	limited, cancel := context.WithTimeoutCause(ctx, c.limit, errNoAnswer)
 	defer cancel()
-	err := c.m.cfg.Launcher.Restart(limited, c.rec.Handle)
+	err := c.restartProcess(limited)
 	if err != nil {
 		err = fmt.Errorf("restart process: %w", err)
 	} else {
 		err = c.settle(limited, st.Generation)
 	}
 	return c.settled(ctx, err)
+}
+
+// restartProcess has the engine restart the process. An engine that does not answer is asked again for a while: it may be
+// starting itself, and whoever asked for the restart would not learn that it was refused.
+func (c *change) restartProcess(ctx context.Context) error {
+	for begun := time.Now(); ; {
+		err := c.m.cfg.Launcher.Restart(ctx, c.rec.Handle)
+		if !errors.Is(err, ErrUnavailable) || time.Since(begun) > engineWait || !pause(ctx, startPoll) {
+			return err
+		}
+		c.log.Warn("the engine does not answer; asking again for the restart", "err", err)
+	}
 }

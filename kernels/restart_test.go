@@ -3,6 +3,8 @@ package kernels_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -181,4 +183,21 @@ func TestDeathDuringRestart(t *testing.T) {
 	if n, _, _ := r.world.Processes(k.Handle); n != 3 || fresh.Runs != 2 || fresh.Deaths != 1 {
 		t.Errorf("%d processes, %+v", n, fresh)
 	}
+}
+
+func TestRestartWaitsForTheEngine(t *testing.T) {
+	r := newRig(t)
+	g := r.gateway()
+	k := r.started(g, alice)
+	var asked atomic.Int64
+	r.world.On("restart", func(context.Context, string) error {
+		if asked.Add(1) < 3 {
+			return fmt.Errorf("dial: %w", kernels.ErrUnavailable)
+		}
+		return nil
+	})
+	if _, err := g.Restart(r.ctx, alice, k.ID); err != nil || asked.Load() != 3 {
+		t.Errorf("asked %d times, then %v", asked.Load(), err)
+	}
+	r.runs(k, 2)
 }

@@ -2,12 +2,10 @@
 'use strict';
 
 const assert = require('node:assert/strict');
-const { spawn } = require('node:child_process');
 const { mkdtempSync, rmSync } = require('node:fs');
 const { tmpdir } = require('node:os');
 const path = require('node:path');
-const readline = require('node:readline');
-const { chromium } = require('playwright-core');
+const { startLab, openBrowser, kernelState } = require('./lab.cjs');
 
 const ARTEFACTS = process.env.E2E_ARTEFACTS;
 const CELL = `import numpy as np, matplotlib.pyplot as plt
@@ -17,39 +15,12 @@ plt.title('from a container')
 plt.show()
 print('sum', 6 * 7)`;
 
-/** Starts JupyterLab in gateway mode. Ends with its standard input. */
-async function startLab() {
-  const python = path.join(process.env.E2E_CACHE, 'clients/bin/python');
-  const lab = spawn(python, [path.join(__dirname, 'labserver.py'), 'lab'], { stdio: ['pipe', 'pipe', 'inherit'] });
-  const ended = new Promise(resolve => lab.once('exit', resolve));
-  for await (const line of readline.createInterface({ input: lab.stdout })) {
-    const stop = () => { lab.stdin.end(); return ended; };
-    return { ...JSON.parse(line), stop };
-  }
-  throw new Error('JupyterLab did not start');
-}
-
-async function openBrowser(profile) {
-  return chromium.launchPersistentContext(profile, {
-    executablePath: '/usr/bin/chromium',
-    headless: true,
-    viewport: { width: 1280, height: 900 },
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-      '--disable-component-update', '--disable-sync']
-  });
-}
-
 /** A new notebook with the default kernel; waits until its kernel is idle. */
 async function newNotebook(page, lab) {
   await page.goto(`${lab.url}/lab?token=${lab.token}&reset`);
   await page.locator('.jp-LauncherCard[data-category="Notebook"]').first().click({ timeout: 60_000 });
   await page.locator('.jp-Notebook .jp-Cell').first().waitFor();
   await kernelState(page, 'Idle');
-}
-
-/** Waits until the status bar shows the notebook's kernel in that state. */
-async function kernelState(page, state) {
-  await page.locator('#jp-main-statusbar').getByText(`| ${state}`).waitFor();
 }
 
 async function runCell(page, code) {
