@@ -135,6 +135,8 @@ func (s *server) known(w http.ResponseWriter, r *http.Request) bool {
 
 // channels is the kernel's WebSocket (jupyter_server's GET /api/kernels/{id}/channels).
 func (s *server) channels(w http.ResponseWriter, r *http.Request) {
+	s.clients.Add(1) // while the HTTP server still waits for this request
+	defer s.clients.Done()
 	if !s.known(w, r) {
 		return
 	}
@@ -176,8 +178,6 @@ func (s *server) channels(w http.ResponseWriter, r *http.Request) {
 		receipts: told,
 	}
 	c.jupyterServer = !c.v1 && strings.HasPrefix(r.UserAgent(), "Tornado/")
-	s.clients.Add(1)
-	defer s.clients.Done()
 	if err := c.run(s.ctx); err != nil {
 		s.cfg.Log.Debug("client ended", "cause", err)
 	}
