@@ -46,7 +46,6 @@ func noLeaks(t *testing.T, c *contract) {
 		c.constant(t, id, func() { cycle(count(t, "E2E_CONNECTS", 1000)) })
 	})
 	t.Run("restarts", func(t *testing.T) {
-		p := c.alice.peer(t, id, randomHex(t, 16))
 		again := func() { c.alice.expect(t, http.StatusOK, "POST", "/api/kernels/"+id+"/restart", "") }
 		again()
 		c.constant(t, id, func() {
@@ -54,7 +53,7 @@ func noLeaks(t *testing.T, c *contract) {
 				again()
 			}
 		})
-		p.run("x = 1")
+		c.alice.peer(t, id, randomHex(t, 16)).run("x = 1")
 	})
 }
 

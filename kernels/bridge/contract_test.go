@@ -203,7 +203,13 @@ func slowKernel(t *testing.T) {
 	cell := c.execute("first")
 	r.kernel.Start()
 	for range 3 {
-		<-asked
+		select {
+		case <-asked:
+		case kind := <-early:
+			t.Fatalf("%s was sent while outputs were lost", kind)
+		case <-time.After(patience):
+			t.Fatal("the kernel was not asked again")
+		}
 	}
 	close(seen)
 	var got []string
