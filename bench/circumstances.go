@@ -15,8 +15,8 @@ import (
 func (b *bench) circumstances() string {
 	now := time.Now().UTC()
 	lines := []string{
-		fmt.Sprintf("%s UTC, %.0f minutes, commit %s; load average %s at the start and %s at the end",
-			now.Format("2006-01-02 15:04"), now.Sub(b.begin).Minutes(), commit(), b.load, load()),
+		fmt.Sprintf("%s UTC, %.0f minutes, commit %s", now.Format("2006-01-02 15:04"), now.Sub(b.begin).Minutes(), commit()),
+		"load average as each section began: " + strings.Join(b.loads, ", "),
 		fmt.Sprintf("%d × %s, %s of memory, Linux %s, %s, %s", runtime.NumCPU(), found("/proc/cpuinfo", "model name"),
 			found("/proc/meminfo", "MemTotal"), strings.TrimSpace(read("/proc/sys/kernel/osrelease")), found("/etc/os-release", "PRETTY_NAME"), runtime.Version()),
 		"libzmq " + said("dpkg-query", "-W", "-f", "${Version}", "libzmq5") + ", " + said("podman", "--version"),

@@ -6,6 +6,7 @@ func pythonTripRow(kind string, o dialOptions) row {
 	r := tripRow(kind, o)
 	r.name = "ipykernel: " + r.name
 	r.key, r.base = "python "+r.key, "python "+r.base
+	r.short = ""
 	r.goal, r.met = "", nil // the goals are the echo kernel's; here the kernel's own time varies more than what is measured
 	return r
 }

@@ -16,7 +16,7 @@ type bench struct {
 	logs       string // of the servers
 	dir        string // temporary
 	begin      time.Time
-	load       string // when it began
+	loads      []string // the load average when each section began
 	direct     struct{ echo, whole *directKernel }
 	contenders []*contender
 	results    *results
@@ -53,7 +53,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return fmt.Errorf("-only: %w", err)
 	}
-	b := &bench{options: o, begin: time.Now(), load: load(), results: newResults(), logs: filepath.Join(o.cache, "logs")}
+	b := &bench{options: o, begin: time.Now(), results: newResults(), logs: filepath.Join(o.cache, "logs")}
 	if err := os.MkdirAll(b.logs, 0o755); err != nil {
 		return err
 	}
@@ -70,6 +70,7 @@ func run(ctx context.Context, o options) error {
 			continue
 		}
 		b.say("%s", s.name)
+		b.loads = append(b.loads, s.name+" "+load())
 		if err := s.run(b, ctx); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
