@@ -39,11 +39,10 @@ func (v visit) accept(lines ...string) {
 	_, _ = io.WriteString(v, head+"\r\n")
 }
 
-// echo upgrades and sends back what comes; when the gateway closes its half it says goodbye.
+// echo upgrades and sends back what comes.
 func echo(v visit) {
 	v.accept()
 	_, _ = io.Copy(v, v.in)
-	_, _ = io.WriteString(v, "goodbye")
 }
 
 // met reads the request's head and lets do play the bridge.

@@ -38,10 +38,11 @@ func (g *Gateway) channels(c *call) error {
 	}
 	p.greeting = h.response()
 	p.receipts = h.receipts
+	p.leave = g.leaver(k.Handle, h.connection)
 	p.receipts.greet(len(p.greeting))
 	if err := p.take(c.w); err != nil {
 		_ = p.bridge.Close()
-		p.receipts.finish(0, false)
+		p.receipts.finish(0)
 		return err
 	}
 	c.w.status = http.StatusSwitchingProtocols

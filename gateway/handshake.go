@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha1"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +18,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"cellblock.io/cellblock/kernels"
 )
 
 // kernelProtocol is the one WebSocket subprotocol that bridges know. Others, among them those that carry tokens, are
@@ -24,13 +28,14 @@ const kernelProtocol = "v1.kernel.websocket.jupyter.org"
 
 // handshake is what of a client's upgrade request reaches the bridge.
 type handshake struct {
-	kernelID  string
-	sessionID string     // "" lets the bridge make one
-	position  url.Values // where in the journal to begin
-	key       string
-	v1        bool // the client offers kernelProtocol
-	userAgent string
-	receipts  *teller // set by offer
+	kernelID   string
+	sessionID  string     // "" lets the bridge make one
+	position   url.Values // where in the journal to begin
+	key        string
+	v1         bool // the client offers kernelProtocol
+	userAgent  string
+	connection string  // by which the bridge knows it, 32 hex digits
+	receipts   *teller // set by offer
 }
 
 // readHandshake checks an upgrade request (RFC 6455 section 4.2.1).
@@ -58,10 +63,16 @@ func readHandshake(r *http.Request, kernelID string) (handshake, error) {
 	}
 	agent := printable(r.UserAgent())
 	return handshake{
-		kernelID: kernelID, sessionID: session, position: begin, key: keys[0],
+		connection: newConnectionID(), kernelID: kernelID, sessionID: session, position: begin, key: keys[0],
 		v1:        offers(r.Header, kernelProtocol),
 		userAgent: agent[:min(len(agent), maxUserAgent)],
 	}, nil
+}
+
+func newConnectionID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
 }
 
 // listed reports whether a comma-separated header has the word, in any case.
@@ -113,6 +124,7 @@ func (h handshake) request() []byte {
 	if h.v1 {
 		fmt.Fprintf(&b, "Sec-WebSocket-Protocol: %s\r\n", kernelProtocol)
 	}
+	fmt.Fprintf(&b, "%s: %s\r\n", kernels.ConnectionHeader, h.connection)
 	if h.userAgent != "" {
 		fmt.Fprintf(&b, "User-Agent: %s\r\n", h.userAgent)
 	}
@@ -152,7 +164,7 @@ func (h *handshake) offer(ctx context.Context, conn net.Conn) (early []byte, sta
 	}
 	defer func() {
 		if h.receipts == nil {
-			tell.finish(0, false)
+			tell.finish(0)
 		}
 	}()
 	br := bufio.NewReaderSize(io.LimitReader(conn, maxHead), maxHead)

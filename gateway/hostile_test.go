@@ -197,7 +197,7 @@ func FuzzSessionID(f *testing.F) {
 		switch w.Code {
 		case 400:
 		case 503:
-			if req := <-seen; req.URL.Query().Get("session_id") != id || len(req.Header) != 4 {
+			if req := <-seen; req.URL.Query().Get("session_id") != id || len(req.Header) != 5 {
 				t.Errorf("%q arrives as %s %v", id, req.RequestURI, req.Header)
 			}
 		default:

@@ -43,6 +43,8 @@ const (
 	stallTimeout   = 90 * time.Second // one write on a WebSocket without progress
 	lingerTimeout  = time.Second      // for the client to read the last bytes
 	goodbyeTimeout = 5 * time.Second  // for the bridge to say goodbye to the client
+	leaveTimeout   = 2 * time.Second  // for the bridge to hear that it should
+	leavesAtOnce   = 32               // of a drain
 	drainTimeout   = 10 * time.Second // for all of them together, and for requests
 	recheckAfter   = 45 * time.Second // age at which an open WebSocket's credential is looked at again
 	recheckEvery   = 5 * time.Second

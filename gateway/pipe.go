@@ -1,11 +1,17 @@
 package gateway
 
 import (
+	"bufio"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"sync"
 	"time"
+
+	"cellblock.io/cellblock/kernels"
 )
 
 // pipe carries the bytes of one WebSocket between its client and its kernel's bridge, and never looks into them.
@@ -17,6 +23,7 @@ type pipe struct {
 	fromClient, fromBridge []byte
 	who                    caller
 	receipts               *teller
+	leave                  func() error // asks the bridge to take leave of the client
 
 	checked time.Time // when who's credential was last seen to be valid; only the watch touches it
 }
@@ -27,11 +34,10 @@ type half interface{ CloseWrite() error }
 // run copies both ways until one side ends, then ends the other. It blocks, and owns both connections.
 func (p *pipe) run() {
 	var wg sync.WaitGroup
-	inOrder := false
-	wg.Go(func() { inOrder = p.toBridge() })
+	wg.Go(p.toBridge)
 	p.toClient()
 	wg.Wait()
-	p.receipts.finish(abandon(p.client), inOrder)
+	p.receipts.finish(abandon(p.client))
 	_ = p.client.Close()
 	_ = p.bridge.Close()
 }
@@ -49,24 +55,50 @@ func (p *pipe) toClient() {
 }
 
 // toBridge copies until the client ends. When the bridge takes no more, it has a moment to say its last, and what the
-// client still sends is thrown away until toClient has done its part. It reports whether the client ended in order.
-func (p *pipe) toBridge() (inOrder bool) {
+// client still sends is thrown away until toClient has done its part.
+func (p *pipe) toBridge() {
 	err := pump(p.bridge, p.client, p.fromClient, nil)
 	if errors.Is(err, errWrite) {
 		_ = p.bridge.SetReadDeadline(time.Now().Add(goodbyeTimeout))
-		err = discard(p.client)
+		_ = discard(p.client)
 	}
 	_ = p.bridge.Close()
-	return errors.Is(err, io.EOF)
 }
 
-// goodbye asks the bridge to take leave of the client (close code 1012, come back). The pipe ends soon after.
+// goodbye has the bridge take leave of the client (close code 1012, come back). The pipe ends soon after. It blocks for
+// at most leaveTimeout.
 func (p *pipe) goodbye() {
 	_ = p.bridge.SetReadDeadline(time.Now().Add(goodbyeTimeout))
-	if b, ok := p.bridge.(half); ok && b.CloseWrite() == nil {
-		return
+	if err := p.leave(); err != nil {
+		_ = p.bridge.Close() // the client sees an end without a word, and comes back as well
 	}
-	_ = p.bridge.Close()
+}
+
+// leaver returns a function that asks the bridge of a handle to take leave of the client of that connection.
+func (g *Gateway) leaver(handle, connection string) func() error {
+	return func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
+		defer cancel()
+		conn, err := g.cfg.Dial(ctx, handle)
+		if err != nil {
+			return fmt.Errorf("dial: %w", err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(leaveTimeout))
+		head := "POST " + kernels.LeavePath + connection + " HTTP/1.1\r\nHost: bridge\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+		if _, err := io.WriteString(conn, head); err != nil {
+			return fmt.Errorf("send: %w", err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, maxHead)), nil)
+		if err != nil {
+			return fmt.Errorf("read answer: %w", err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusNoContent {
+			return fmt.Errorf("answer %s", resp.Status)
+		}
+		return nil
+	}
 }
 
 // errWrite marks the end of a pump whose destination took no more.

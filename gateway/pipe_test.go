@@ -81,6 +81,10 @@ func TestBridgeSeesNoneOfTheClientsSecrets(t *testing.T) {
 	if req.RequestURI != channelsPath || req.Host != "bridge" || req.Method != "GET" {
 		t.Errorf("request %s %s of %s", req.Method, req.RequestURI, req.Host)
 	}
+	if name := req.Header.Get(kernels.ConnectionHeader); len(name) != 32 {
+		t.Errorf("connection %q", name)
+	}
+	req.Header.Del(kernels.ConnectionHeader)
 	want := http.Header{
 		"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"},
 		"Sec-Websocket-Key": {"AAAAAAAAAAAAAAAAAAAAAA=="}, "Sec-Websocket-Protocol": {"v1.kernel.websocket.jupyter.org"},
@@ -288,12 +292,27 @@ func TestCapsOnWebSockets(t *testing.T) {
 
 // With real frames on both sides: a draining gateway sends clients away with 1012, and Run ends.
 func TestDrainSendsClientsAwayToComeBack(t *testing.T) {
+	var mu sync.Mutex
+	open := map[string]visit{}
 	l := serve(t, func(c *gateway.Config) {
 		c.Dial = onSocket(t, func(v visit) {
+			if connection, ok := strings.CutPrefix(v.req.URL.Path, kernels.LeavePath); ok {
+				mu.Lock()
+				leaving, ok := open[connection]
+				mu.Unlock()
+				if !ok || v.req.Method != "POST" {
+					t.Errorf("%s %s", v.req.Method, v.req.URL)
+				}
+				frame := websocket.FormatCloseMessage(websocket.CloseServiceRestart, "again")
+				_, _ = leaving.Write(append([]byte{0x88, byte(len(frame))}, frame...))
+				_, _ = io.WriteString(v, "HTTP/1.1 204 No Content\r\n\r\n")
+				return
+			}
+			mu.Lock()
+			open[v.req.Header.Get(kernels.ConnectionHeader)] = v
+			mu.Unlock()
 			v.accept()
 			_, _ = io.Copy(io.Discard, v.in)
-			frame := websocket.FormatCloseMessage(websocket.CloseServiceRestart, "again")
-			_, _ = v.Write(append([]byte{0x88, byte(len(frame))}, frame...))
 		})
 	})
 	var conns []*websocket.Conn

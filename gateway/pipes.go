@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"cellblock.io/cellblock/auth"
 	"cellblock.io/cellblock/kernels"
@@ -107,9 +108,6 @@ func (p *pipes) drain(limit time.Duration) {
 	p.leaving = true
 	p.mu.Unlock()
 	p.begin()
-	for _, one := range p.now() {
-		one.goodbye()
-	}
 	cut := time.AfterFunc(limit, func() {
 		for _, one := range p.now() {
 			_ = one.bridge.Close()
@@ -117,6 +115,15 @@ func (p *pipes) drain(limit time.Duration) {
 		}
 	})
 	defer cut.Stop()
+	var leaves errgroup.Group
+	leaves.SetLimit(leavesAtOnce)
+	for _, one := range p.now() {
+		leaves.Go(func() error {
+			one.goodbye()
+			return nil
+		})
+	}
+	_ = leaves.Wait()
 	p.all.Wait()
 }
 

@@ -55,13 +55,12 @@ func (t *teller) add(n int) {
 	t.slip.Write(receipt.Receipt{Handed: t.handed})
 }
 
-// finish tells for the last time. lost counts bytes that were handed on and will not arrive; inOrder says that the
-// client itself closed its side.
-func (t *teller) finish(lost int, inOrder bool) {
+// finish tells for the last time. lost counts bytes that were handed on and will not arrive.
+func (t *teller) finish(lost int) {
 	if t == nil {
 		return
 	}
-	t.slip.Write(receipt.Receipt{Handed: t.handed - int64(lost), Last: true, Complete: inOrder && lost == 0})
+	t.slip.Write(receipt.Receipt{Handed: t.handed - int64(lost), Last: true})
 	t.slip.Close()
 }
 

@@ -98,6 +98,14 @@ type Bridge interface {
 	Tell(ctx context.Context, n News, sentence string) error
 }
 
+// A gateway names each WebSocket in the header ConnectionHeader of its upgrade request to a bridge, with 32 hex digits.
+// POST LeavePath + that name has the bridge take leave of the client: WebSocket close code 1012, come back. What was
+// written before is still delivered and confirmed, if the client takes it in time.
+const (
+	ConnectionHeader = "Cellblock-Connection"
+	LeavePath        = "/control/leave/"
+)
+
 // News is what a sentence for clients is about.
 type News string
 

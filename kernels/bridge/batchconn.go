@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"cellblock.io/cellblock/kernels/receipt"
@@ -12,8 +13,8 @@ import (
 // batchConn is a net.Conn whose writes can be collected, so that many small WebSocket frames leave as one.
 type batchConn struct {
 	net.Conn
-	slip  *receipt.Slip // where the gateway tells what it handed on; nil when it does not
-	begun bool          // the first bytes have come
+	slip  atomic.Pointer[receipt.Slip] // where the gateway tells what it handed on; nil when it does not
+	begun bool                         // the first bytes have come
 
 	mu       sync.Mutex
 	corked   bool
@@ -23,7 +24,7 @@ type batchConn struct {
 	deadline time.Time // for a write that is not collected
 }
 
-// Read takes the file that may come with a connection's first bytes.
+// Read takes the file that may come with a connection's first bytes. One goroutine reads at a time.
 func (b *batchConn) Read(p []byte) (int, error) {
 	unixConn, ok := b.Conn.(*net.UnixConn)
 	if !ok || b.begun {
@@ -36,19 +37,19 @@ func (b *batchConn) Read(p []byte) (int, error) {
 	}
 	if passed := receipt.Passed(room[:controls]); passed != nil {
 		defer passed.Close()
-		if b.slip, err = receipt.Open(passed); err != nil {
+		slip, err := receipt.Open(passed)
+		if err != nil {
 			return 0, err
 		}
+		if old := b.slip.Swap(slip); old != nil {
+			old.Close()
+		}
 	}
-	return n, err
+	return max(0, n), err // it is -1 with an error
 }
 
 // takeSlip returns the slip that came, which is then the caller's, or nil.
-func (b *batchConn) takeSlip() *receipt.Slip {
-	taken := b.slip
-	b.slip = nil
-	return taken
-}
+func (b *batchConn) takeSlip() *receipt.Slip { return b.slip.Swap(nil) }
 
 // Close closes the connection, and the slip that nobody took.
 func (b *batchConn) Close() error {

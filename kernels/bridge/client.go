@@ -26,6 +26,7 @@ const (
 	pongWait         = 90 * time.Second // clients that answer pings only while they read need long
 	messageTime      = 90 * time.Second // for a whole message of a client's
 	clientWriteTime  = 90 * time.Second
+	answerTime       = 5 * time.Second // for the client to answer our close frame, behind all that is on its way
 	closeTime        = 2 * time.Second
 	tornadoLimit     = 10 << 20 // largest message that jupyter_server's gateway client accepts
 )
@@ -48,14 +49,15 @@ var (
 
 // client is one WebSocket connection.
 type client struct {
-	hub       *hub
-	log       *slog.Logger
-	ws        *websocket.Conn
-	out       *batchConn
-	sessionID string
-	since     uint64 // where in the journal a session begins that is new or resumes
-	asks      asks
-	v1        bool
+	hub        *hub
+	log        *slog.Logger
+	ws         *websocket.Conn
+	out        *batchConn
+	sessionID  string
+	connection string // as its gateway names it; empty when nobody does
+	since      uint64 // where in the journal a session begins that is new or resumes
+	asks       asks
+	v1         bool
 	// jupyterServer marks jupyter_server's gateway client, which ends its own reading at the first binary frame and
 	// drops a connection over tornadoLimit.
 	jupyterServer bool
@@ -79,6 +81,8 @@ type client struct {
 
 	receipts  *receipts // nil when no gateway tells; what follows is guarded by the hub's mu
 	heard     time.Time // when it ceased to be read; zero before
+	left      bool      // our close frame has been sent
+	answered  bool      // and the client has answered it
 	confirmed int64     // bytes of the connection that have arrived as a pong proves
 	marks     []mark    // messages that were written and are not known to have arrived
 	arrived   uint64    // journal position of the last one that is
@@ -114,10 +118,10 @@ func (c *client) run(ctx context.Context) error {
 	g.Go(func() error {
 		defer close(readerDone)
 		err := c.readLoop(ctx)
-		c.hub.heardLast(c)
+		c.hub.heardLast(c, err)
 		var refused closing
 		if !errors.As(err, &refused) {
-			refused = closeDrain // nothing more comes: the gateway is going away, or the client is gone
+			refused = closeDrain // nothing more comes: the gateway or the client is gone
 		}
 		c.closeWith(refused)
 		return nil
@@ -130,7 +134,7 @@ func (c *client) run(ctx context.Context) error {
 		}
 		select { // our close frame is out; the client's answer ends the reader
 		case <-readerDone:
-		case <-time.After(closeTime):
+		case <-time.After(answerTime):
 		}
 		return nil
 	})
@@ -291,6 +295,7 @@ func (c *client) ping(position uint64, alive bool) error {
 
 // sayGoodbye closes the WebSocket with a code that says why.
 func (c *client) sayGoodbye(why closing) error {
+	c.hub.leaving(c)
 	message := websocket.FormatCloseMessage(why.code, why.text)
 	if err := c.ws.WriteControl(websocket.CloseMessage, message, time.Now().Add(closeTime)); err != nil {
 		return fmt.Errorf("close: %w", err)

@@ -52,6 +52,15 @@ func (s *server) shutdown(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
+// leave takes leave of one client.
+func (s *server) leave(w http.ResponseWriter, r *http.Request) {
+	if !s.hub.leave(r.PathValue("connection")) {
+		http.Error(w, "no such connection", http.StatusNotFound)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
 // ready waits for a kernel process of a generation later than the given one.
 func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 	after, err := strconv.Atoi(r.URL.Query().Get("after"))

@@ -119,18 +119,6 @@ func TestEndSaysWhyAndClosesForGood(t *testing.T) {
 	}
 }
 
-// A gateway that drains closes its writing side; the client is then told to come back.
-func TestHalfCloseIsADrain(t *testing.T) {
-	r := startedRig(t)
-	c := r.connect("a")
-	if err := c.raw.(*net.UnixConn).CloseWrite(); err != nil {
-		t.Fatal(err)
-	}
-	if code, _ := c.closed(); code != websocket.CloseServiceRestart {
-		t.Errorf("close code %d", code)
-	}
-}
-
 func TestStoppingBridgeSaysSo(t *testing.T) {
 	r := startedRig(t)
 	c := r.connect("a")

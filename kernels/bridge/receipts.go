@@ -9,7 +9,7 @@ import (
 const (
 	maxMarks = 16_384 // messages under way to one client, of which receipts tell whether they arrived
 	// maxLag is how many bytes may be on their way to a client that keeps up.
-	maxLag = 2 << 10
+	maxLag = 4 << 10
 	// lastReceipt is how long the gateway has for its last receipt when a connection has ended, and how often it is
 	// looked for.
 	lastReceipt      = 3 * time.Second
@@ -23,10 +23,7 @@ type receipts struct {
 }
 
 // handed is up to where in the connection's bytes the gateway has handed on.
-func (r *receipts) handed() (upTo int64, isComplete bool) {
-	last := r.Read()
-	return r.begin + last.Handed, last.Complete
-}
+func (r *receipts) handed() int64 { return r.begin + r.Read().Handed }
 
 // wait gives the gateway time for its last receipt.
 func (r *receipts) wait() {
@@ -56,10 +53,14 @@ func (c *client) settle(handed int64) {
 	c.marks = c.marks[n:]
 }
 
-// arrivedAt returns where a session continues whose connection c has ended. That is behind what the gateway handed on,
-// if the client took it all or kept up. What was on its way to a client that lagged, or was out of reach, may be lost:
-// such a session continues behind what it confirmed. Called with the hub's mu held.
+// arrivedAt returns where a session continues whose connection c has ended. That is behind everything if the client has
+// answered our close frame, which comes last, and behind what the gateway handed on if the client kept up. What was on
+// its way to a client that lagged, or was out of reach, may be lost, and be it in a proxy: such a session continues
+// behind what it confirmed. Called with the hub's mu held.
 func (c *client) arrivedAt(s *session) uint64 {
+	if c.answered {
+		return s.written
+	}
 	now := c.heard
 	if now.IsZero() {
 		now = time.Now()
@@ -71,8 +72,8 @@ func (c *client) arrivedAt(s *session) uint64 {
 		}
 		return s.written
 	}
-	handed, isComplete := c.receipts.handed()
-	if !isComplete && (silent || handed-c.confirmed > maxLag) {
+	handed := c.receipts.handed()
+	if silent || handed-c.confirmed > maxLag {
 		return s.confirmed
 	}
 	c.settle(handed)
@@ -85,8 +86,7 @@ func (c *client) wroteTo(marks []mark) {
 		return
 	}
 	c.marks = append(c.marks, marks...)
-	handed, _ := c.receipts.handed()
-	c.settle(handed)
+	c.settle(c.receipts.handed())
 	if len(c.marks) > maxMarks {
 		c.lostCount, c.marks = true, nil
 	}

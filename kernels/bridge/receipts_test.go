@@ -1,15 +1,20 @@
 package bridge_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
 
+	"github.com/gorilla/websocket"
+
+	"cellblock.io/cellblock/kernels"
 	"cellblock.io/cellblock/kernels/receipt"
 )
 
@@ -37,7 +42,7 @@ func (r *rig) through(session string) *gateway {
 	r.Cleanup(slip.Close)
 	defer file.Close()
 	head := "GET /api/kernels/a-b-c-d-e/channels?session_id=" + session + " HTTP/1.1\r\nHost: bridge\r\nConnection: Upgrade\r\n" +
-		"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+		kernels.ConnectionHeader + ": of-" + session + "\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 	if _, _, err := g.raw.WriteMsgUnix([]byte(head), receipt.Pass(file), nil); err != nil {
 		r.Fatal(err)
 	}
@@ -54,6 +59,23 @@ func (g *gateway) readHead() {
 			g.Fatal(err)
 		}
 	}
+}
+
+// leave asks the bridge to take leave of the client of a connection and returns the status of its answer.
+func (r *rig) leave(connection string) int {
+	r.Helper()
+	conn, err := r.dial(context.Background())
+	if err != nil {
+		r.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "POST %s%s HTTP/1.0\r\nContent-Length: 0\r\n\r\n", kernels.LeavePath, connection)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		r.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
 }
 
 // frame reads one frame of the bridge's and returns its size as a whole and whether it is a message.
@@ -74,6 +96,24 @@ func (g *gateway) frame() (size int, message bool) {
 		g.Fatal(err)
 	}
 	return size + length, head[0]&0xf == 1
+}
+
+// closeCode reads until the close frame and returns its code.
+func (g *gateway) closeCode() int {
+	g.Helper()
+	for {
+		head := make([]byte, 4)
+		if _, err := io.ReadFull(g.raw, head[:2]); err != nil {
+			g.Fatal(err)
+		}
+		rest := make([]byte, head[1])
+		if _, err := io.ReadFull(g.raw, rest); err != nil {
+			g.Fatal(err)
+		}
+		if head[0] == 0x88 {
+			return int(rest[0])<<8 | int(rest[1])
+		}
+	}
 }
 
 // messages reads until n messages have come and returns how many bytes that was.
@@ -111,26 +151,59 @@ func TestWhatAGatewayDidNotHandOnIsSentAgain(t *testing.T) {
 	}
 }
 
-// What was on its way to a client that lagged is sent again, unless the client has taken it all in the end.
-func TestOnlyACompleteReceiptIsBelievedOfAClientThatLags(t *testing.T) {
-	for _, complete := range []bool{true, false} {
+// What was on its way to a client that lagged is sent again, whatever the gateway handed on: a proxy may have taken it.
+func TestWhatAClientThatLaggedDidNotConfirmIsSentAgain(t *testing.T) {
+	r := startedRig(t)
+	g := r.through("a")
+	for i := range 60 {
+		r.kernel.Publish("stream", nil, map[string]string{"text": fmt.Sprintf("%d %0100d", i, 0)})
+	}
+	g.slip.Write(receipt.Receipt{Handed: int64(g.messages(60)), Last: true})
+	g.raw.Close()
+	r.until("gone", func() bool { return r.status().Connections == 0 })
+	again := r.connect("a")
+	if got, want := again.receive().short(), fmt.Sprintf("iopub.stream 0 %0100d", 0); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// A gateway that goes away has the bridge send its clients away. Who answers that has had everything.
+func TestLeave(t *testing.T) {
+	for _, answers := range []bool{true, false} {
 		r := startedRig(t)
-		session := fmt.Sprint(complete)
-		g := r.through(session)
+		g := r.through("a")
 		for i := range 60 {
 			r.kernel.Publish("stream", nil, map[string]string{"text": fmt.Sprintf("%d %0100d", i, 0)})
 		}
-		g.slip.Write(receipt.Receipt{Handed: int64(g.messages(60)), Last: true, Complete: complete})
+		g.messages(60)
+		if code := r.leave("of-a"); code != http.StatusNoContent {
+			t.Fatalf("status %d", code)
+		}
+		if code := g.closeCode(); code != websocket.CloseServiceRestart {
+			t.Errorf("close code %d", code)
+		}
+		g.slip.Write(receipt.Receipt{Last: true}) // it is believed only where nothing better is known
+		if answers {
+			if _, err := g.raw.Write([]byte("\x88\x82\x00\x00\x00\x00\x03\xf4")); err != nil { // masked, 1012
+				t.Fatal(err)
+			}
+			r.until("gone", func() bool { return r.status().Connections == 0 })
+		}
 		g.raw.Close()
-		r.until("gone", func() bool { return r.status().Connections == 0 })
-		again := r.connect(session)
+		again := r.connect("a")
 		r.kernel.Publish("stream", nil, map[string]string{"text": "next"})
 		want := "iopub.stream next"
-		if !complete { // no pong came: nothing is confirmed
+		if !answers {
 			want = fmt.Sprintf("iopub.stream 0 %0100d", 0)
 		}
 		if got := again.receive().short(); got != want {
-			t.Errorf("complete %v: got %s, want %s", complete, got, want)
+			t.Errorf("answers %v: got %s, want %s", answers, got, want)
+		}
+		if code := r.leave("of-a"); code != http.StatusNotFound {
+			t.Errorf("status %d for one that is gone", code)
+		}
+		if code := r.leave(""); code == http.StatusNoContent {
+			t.Error("a connection without a name was found")
 		}
 	}
 }

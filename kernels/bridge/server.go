@@ -115,6 +115,7 @@ func (s *server) routes() http.Handler {
 	mux.HandleFunc("GET /api/kernels/{id}/journal", s.showJournal)
 	mux.HandleFunc("GET /control/status", s.status)
 	mux.HandleFunc("POST /control/interrupt", s.interrupt)
+	mux.HandleFunc("POST "+kernels.LeavePath+"{connection}", s.leave)
 	mux.HandleFunc("POST /control/shutdown", s.shutdown)
 	mux.HandleFunc("GET /control/ready", s.ready)
 	mux.HandleFunc("POST "+newsPath[kernels.Warned], s.tell(s.hub.warn))
@@ -171,11 +172,12 @@ func (s *server) channels(w http.ResponseWriter, r *http.Request) {
 	}
 	c := &client{
 		hub: s.hub, log: s.cfg.Log, ws: ws, out: out, sessionID: sessionID, since: since, asks: asked,
-		v1:       ws.Subprotocol() == wire.SubprotocolV1,
-		limiter:  newLimiter(s.cfg.RateLimits, time.Now()),
-		wake:     make(chan struct{}, 1),
-		closings: make(chan closing, 1),
-		receipts: told,
+		v1:         ws.Subprotocol() == wire.SubprotocolV1,
+		limiter:    newLimiter(s.cfg.RateLimits, time.Now()),
+		wake:       make(chan struct{}, 1),
+		closings:   make(chan closing, 1),
+		connection: r.Header.Get(kernels.ConnectionHeader),
+		receipts:   told,
 	}
 	c.jupyterServer = !c.v1 && strings.HasPrefix(r.UserAgent(), "Tornado/")
 	if err := c.run(s.ctx); err != nil {

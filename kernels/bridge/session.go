@@ -3,6 +3,8 @@ package bridge
 import (
 	"errors"
 	"time"
+
+	"github.com/gorilla/websocket"
 )
 
 // Bounds and times of sessions.
@@ -171,11 +173,33 @@ func (h *hub) confirm(c *client, arrived mark) {
 	}
 }
 
-// heardLast records that no more pongs will be read from c.
-func (h *hub) heardLast(c *client) {
+// leave takes leave of the client of a connection, as its gateway is going away. It reports whether there is one.
+func (h *hub) leave(connection string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.sessions {
+		if connection != "" && s.client != nil && s.client.connection == connection {
+			s.client.closeWith(closeDrain)
+			return true
+		}
+	}
+	return false
+}
+
+// heardLast records that no more will be read from c, and what its last word was.
+func (h *hub) heardLast(c *client, last error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	c.heard = time.Now()
+	var closed *websocket.CloseError
+	c.answered = c.left && errors.As(last, &closed) && closed.Code != websocket.CloseAbnormalClosure // which is no frame
+}
+
+// leaving records that c's close frame is about to be sent.
+func (h *hub) leaving(c *client) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c.left = true
 }
 
 // currentSession is the present kernel process's session id.

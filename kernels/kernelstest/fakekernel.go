@@ -35,6 +35,7 @@ type FakeKernel struct {
 	// Delay is called before a socket is bound, to keep clients waiting.
 	Delay func(ch wire.Channel)
 
+	life      sync.Mutex // held while a process begins or ends
 	mu        sync.Mutex
 	conns     map[wire.Channel]*zmq4.Conn
 	rawOf     map[wire.Channel]net.Conn
@@ -78,6 +79,8 @@ func (k *FakeKernel) Dir() string { return k.dir }
 
 // Start begins a new process: new session, same addresses.
 func (k *FakeKernel) Start() {
+	k.life.Lock()
+	defer k.life.Unlock()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.closed = false
@@ -94,6 +97,8 @@ func (k *FakeKernel) Start() {
 
 // Kill ends the process at once: every connection and listener is closed, the socket files stay.
 func (k *FakeKernel) Kill() {
+	k.life.Lock()
+	defer k.life.Unlock()
 	k.mu.Lock()
 	k.closed = true
 	for _, l := range k.listeners {

@@ -28,15 +28,10 @@ type Receipt struct {
 	Handed int64
 	// Last says that no more will come.
 	Last bool
-	// Complete comes with the last receipt: the client has closed its side in order, having taken all that was handed.
-	Complete bool
 }
 
-// The bits of the word that stand for Last and Complete; the others are Handed.
-const (
-	last     = 1 << 62
-	complete = 1 << 63
-)
+// last is the bit of the word that stands for Last; the others are Handed.
+const last = 1 << 63
 
 // Slip is where receipts of one WebSocket are written, the last one over the one before. It is safe for concurrent use.
 type Slip struct {
@@ -111,9 +106,6 @@ func (s *Slip) Write(r Receipt) {
 	if r.Last {
 		n |= last
 	}
-	if r.Complete {
-		n |= complete
-	}
 	s.word().Store(n)
 }
 
@@ -123,7 +115,7 @@ func (s *Slip) Read() Receipt {
 	defer s.mu.Unlock()
 	if s.page != nil {
 		n := s.word().Load()
-		s.last = Receipt{Handed: int64(n &^ (last | complete)), Last: n&last != 0, Complete: n&complete != 0}
+		s.last = Receipt{Handed: int64(n &^ last), Last: n&last != 0}
 	}
 	return s.last
 }
