@@ -56,7 +56,7 @@ func (h *hub) serveLink(ctx context.Context, l *link) error {
 			return fmt.Errorf("verify: %w", err)
 		}
 		h.kernelUp(l, kernelSession)
-		return nil
+		return h.endWhatWasLost(ctx, l)
 	})
 	return g.Wait()
 }
