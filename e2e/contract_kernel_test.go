@@ -265,6 +265,7 @@ func deaths(t *testing.T, c *contract) {
 		}
 	})
 	t.Run("the sixth is final", func(t *testing.T) { diesForGood(t, c.g, c.alice) })
+	t.Run("alive and hung", func(t *testing.T) { hungs(t, c) })
 }
 
 // diesForGood kills a kernel as often as it comes back: five times it is started again, the sixth death is its last.

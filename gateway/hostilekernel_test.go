@@ -197,7 +197,7 @@ func TestHostileKernels(t *testing.T) {
 	var slow []kernelstest.Attack
 	for name, attacks := range map[string][]kernelstest.Attack{
 		"handshakes": kernelstest.Handshakes(), "starts": kernelstest.Starts(), "streams": kernelstest.Streams(),
-		"messages": kernelstest.Messages(), "floods": kernelstest.Floods(),
+		"messages": kernelstest.Messages(), "floods": kernelstest.Floods(), "heartbeats": kernelstest.Heartbeats(),
 	} {
 		for _, a := range attacks {
 			if a.Slow {

@@ -30,6 +30,7 @@ const (
 	releaseTimeout   = 5 * time.Second        // for the store to take note of an end
 	waitTimeout      = 90 * time.Second       // for another change of the same kernel to be over
 
+	brokenInterval    = 4 * time.Second // between two looks at all kernels for those that live but are of no use
 	reconcileInterval = 30 * time.Second
 	reconcileSoon     = 2 * time.Second // after one that could not look at everything
 	watchRetry        = time.Second     // after the connection to the engine broke

@@ -4,17 +4,23 @@ import (
 	"context"
 	"fmt"
 	"syscall"
+	"time"
 )
 
-// Death is how a process ended that nobody had asked to end.
+// Death is how a process ended that nobody using it had asked to end.
 type Death struct {
 	Code        int  // exit status; 128+n after signal n
 	OutOfMemory bool // ended by the system for its limit of memory
+	// Broken is what was wrong with a process that lived and had to be ended for it, and Since until when nothing was.
+	Broken string
+	Since  time.Time
 }
 
 // String says it in a few words that follow "The kernel died: ".
 func (d Death) String() string {
 	switch n := d.Code - 128; {
+	case d.Broken != "":
+		return d.Broken
 	case d.OutOfMemory:
 		return "it used more memory than it may and was killed by the system"
 	case n == int(syscall.SIGKILL):

@@ -114,7 +114,7 @@ func (c *change) mend(ctx context.Context) error {
 	case !i.BridgeRunning:
 		return c.mendBridge(ctx, i)
 	}
-	return nil
+	return c.mendBroken(ctx, i)
 }
 
 // takeOver brings to its end a start or restart whose gateway has gone.

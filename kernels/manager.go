@@ -57,6 +57,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	parts.Go(func() { m.runWatch(ctx) })
 	parts.Go(func() { m.runReconciling(ctx, work) })
 	parts.Go(func() { m.runCulling(ctx, work) })
+	parts.Go(func() { m.runLooking(ctx) })
 
 	<-ctx.Done()
 	close(m.closed)

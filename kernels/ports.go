@@ -129,6 +129,10 @@ type BridgeStatus struct {
 	ShutdownRequested bool `json:"shutdown_requested"`
 	// Warned is when clients were told that the kernel will be ended; zero when they were not, or used it since.
 	Warned time.Time `json:"warned,omitzero"`
+	// Broken says in a few words, which follow "The kernel died: ", what is wrong with a process that lives but is of
+	// no use any more; empty when nothing is. BrokenSince is until when nothing was.
+	Broken      string    `json:"broken,omitempty"`
+	BrokenSince time.Time `json:"broken_since,omitzero"`
 }
 
 // Store keeps records and sessions. Implementations are shared by any number of gateways.

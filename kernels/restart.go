@@ -58,13 +58,18 @@ func (c *change) restart(ctx context.Context) error {
 	c.within(ctx, restartTimeout, "ask kernel to shut down", func(ctx context.Context) error {
 		return c.bridge().Shutdown(ctx, true)
 	})
+	return c.replace(ctx, st.Generation)
+}
+
+// replace has the engine restart the process and waits for the answer of one of a generation after the given one.
+func (c *change) replace(ctx context.Context, after int) error {
 	limited, cancel := context.WithTimeoutCause(ctx, c.limit, errNoAnswer)
 	defer cancel()
 	err := c.restartProcess(limited)
 	if err != nil {
 		err = fmt.Errorf("restart process: %w", err)
 	} else {
-		err = c.settle(limited, st.Generation)
+		err = c.settle(limited, after)
 	}
 	return c.settled(ctx, err)
 }

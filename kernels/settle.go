@@ -96,7 +96,11 @@ func (c *change) reviveDead(ctx context.Context) (bridgeToo bool, err error) {
 // count takes note of the death of one or both of the kernel's processes: ErrDead when it was one too many.
 func (c *change) count(ctx context.Context, i Instance) error {
 	c.m.cfg.Meter.Died(i.KernelRunning)
-	if c.rec.Phase == PhaseRunning && time.Since(c.rec.Started) >= stableRun {
+	well := time.Now()
+	if i.Death.Broken != "" && i.Death.Since.Before(well) {
+		well = i.Death.Since
+	}
+	if c.rec.Phase == PhaseRunning && well.Sub(c.rec.Started) >= stableRun {
 		c.rec.Deaths = 0
 	}
 	if c.rec.Deaths++; c.rec.Deaths > maxDeaths {
@@ -112,7 +116,7 @@ func (c *change) count(ctx context.Context, i Instance) error {
 	if c.rec.Phase == PhaseRunning && !i.KernelRunning {
 		c.rec.Phase = PhaseRestarting
 	}
-	c.log.Warn("kernel died", "bridge", i.KernelRunning, "deaths", c.rec.Deaths, "code", i.Death.Code)
+	c.log.Warn("kernel died", "bridge", i.KernelRunning, "deaths", c.rec.Deaths, "code", i.Death.Code, "broken", i.Death.Broken)
 	err := c.save(ctx)
 	if err != nil && !errors.Is(err, errEnding) {
 		c.log.Warn("count a death", "err", err) // a store that does not answer must not cost a kernel

@@ -60,6 +60,9 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte) ([]
 	return nil, fmt.Errorf("bridge: %.200s: %w", text, kernels.ErrUnavailable)
 }
 
+// maxBroken bounds what a bridge says of a broken kernel.
+const maxBroken = 200
+
 // Status implements kernels.Bridge. What a bridge says is checked: a state that is none of the protocol's is busy, a
 // time in the future is now.
 func (c *Client) Status(ctx context.Context) (kernels.BridgeStatus, error) {
@@ -80,6 +83,7 @@ func (c *Client) Status(ctx context.Context) (kernels.BridgeStatus, error) {
 		s.LastActivity = now
 	}
 	s.Connections = max(0, s.Connections)
+	s.Broken = s.Broken[:min(len(s.Broken), maxBroken)]
 	return s, nil
 }
 

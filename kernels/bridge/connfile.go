@@ -23,6 +23,7 @@ type connectionFile struct {
 	IOPubPort       int    `json:"iopub_port"`
 	StdinPort       int    `json:"stdin_port"`
 	ControlPort     int    `json:"control_port"`
+	HeartbeatPort   int    `json:"hb_port"` // 0: the kernel has none
 }
 
 // maxConnectionFile bounds what is read of a connection file.
@@ -53,7 +54,7 @@ func (c *connectionFile) validate() error {
 		return fmt.Errorf("connection file: signature_scheme %q is not hmac-sha256", c.SignatureScheme)
 	}
 	for ch, port := range c.ports() {
-		if port < 1 || port > 65535 {
+		if (port < 1 || port > 65535) && (port != 0 || ch != heartbeat) {
 			return fmt.Errorf("connection file: %s_port %d", ch, port)
 		}
 	}
@@ -61,7 +62,8 @@ func (c *connectionFile) validate() error {
 }
 
 func (c *connectionFile) ports() map[wire.Channel]int {
-	return map[wire.Channel]int{wire.Shell: c.ShellPort, wire.IOPub: c.IOPubPort, wire.Stdin: c.StdinPort, wire.Control: c.ControlPort}
+	return map[wire.Channel]int{wire.Shell: c.ShellPort, wire.IOPub: c.IOPubPort, wire.Stdin: c.StdinPort, wire.Control: c.ControlPort,
+		heartbeat: c.HeartbeatPort}
 }
 
 // address returns what net.Dial needs for one channel.

@@ -23,6 +23,8 @@ const outOfReach = "The kernel's process ended or became unreachable, and it is 
 // cutOff says why a link was ended by the bridge; nothing when it was the kernel's doing.
 func cutOff(err error) string {
 	switch {
+	case errors.Is(err, errSilent):
+		return "The kernel stopped answering and was cut off. Its connection is made anew; if that fails, it is started again."
 	case errors.Is(err, errProtocol):
 		return "The kernel sent what no kernel may send and was cut off. Its connection is made anew."
 	case errors.Is(err, os.ErrDeadlineExceeded):

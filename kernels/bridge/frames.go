@@ -60,7 +60,7 @@ func (g *guard) readMessage() ([][]byte, error) {
 			continue
 		}
 		more = f.flags&flagMore != 0
-		if count++; f.length > maxSkipped || count > maxFrames || kept+skipped+f.length > maxSkipped {
+		if count++; f.length > g.most || count > maxFrames || kept+skipped+f.length > g.most {
 			return nil, fmt.Errorf("%w: message of %d frames with a frame of %d bytes", errProtocol, count, f.length)
 		}
 		if _, err := g.r.Discard(f.header); err != nil {
@@ -109,6 +109,9 @@ func (g *guard) buffered() [][]byte {
 		g.frames = append(g.frames, b[start:at])
 		size += int(f.length)
 		more = f.flags&flagMore != 0
+	}
+	if uint64(size) > g.most {
+		return nil
 	}
 	block := make([]byte, 0, size)
 	for i, f := range g.frames {

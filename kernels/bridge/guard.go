@@ -33,6 +33,7 @@ type guard struct {
 	r    *bufio.Reader
 	w    *bufio.Writer
 	kind zmq4.SocketType
+	most uint64 // bytes of one message; more of them end the link
 
 	granted     int // bytes of the greeting or READY that may be handed out
 	greeted     bool
@@ -45,7 +46,7 @@ type guard struct {
 }
 
 func newGuard(c net.Conn, kind zmq4.SocketType) *guard {
-	g := &guard{Conn: c, r: bufio.NewReaderSize(c, readAhead), kind: kind}
+	g := &guard{Conn: c, r: bufio.NewReaderSize(c, readAhead), kind: kind, most: maxSkipped}
 	g.w = bufio.NewWriterSize(patientWriter{c}, readAhead)
 	return g
 }

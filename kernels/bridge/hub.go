@@ -49,12 +49,12 @@ type hub struct {
 	held     []request
 	heldSize int
 	pending  pendings
-	unended  unended
 	own      map[string]func(wire.Message, wire.Header) // replies to the bridge's own requests, by msg_id
 	activity activity
 	untold   *time.Timer // runs while clients have not been told of a death, because nobody has said why
 	why      string      // said before the link ended
-	warned   time.Time   // when clients were told last that the kernel will be ended
+	health   health
+	warned   time.Time // when clients were told last that the kernel will be ended
 	// generation counts the processes that have answered; kernelSession is the session id of the present one.
 	generation    int
 	kernelSession string
@@ -77,7 +77,6 @@ func newHub(log *slog.Logger) *hub {
 		history:  newHistory(),
 		sessions: make(map[string]*session),
 		pending:  newPendings(),
-		unended:  newUnended(),
 		own:      make(map[string]func(wire.Message, wire.Header)),
 		activity: newActivity(),
 		changed:  make(chan struct{}),
@@ -100,6 +99,7 @@ func (h *hub) kernelUp(l *link, kernelSession string) {
 	}
 	h.why = ""
 	h.generation++
+	h.health.answered(kernelSession != h.kernelSession)
 	h.link, h.kernelSession = l, kernelSession
 	if h.restart {
 		h.tellRestart()
@@ -126,7 +126,7 @@ func (h *hub) kernelDown(err error) {
 	}
 	h.log.Info("kernel gone", "generation", h.generation, "asked", h.restart, "final", h.final, "cause", err)
 	h.history.processEnded()
-	clear(h.unended.byID)
+	h.health.ended(err)
 	switch {
 	case h.final:
 		h.failPending("KernelEnded", "The kernel was shut down.")
@@ -191,6 +191,7 @@ func (h *hub) status() kernels.BridgeStatus {
 	s := kernels.BridgeStatus{
 		LastActivity: h.activity.last, Generation: h.generation, ShutdownRequested: h.final, State: h.activity.state(),
 	}
+	s.Broken, s.BrokenSince = h.broken()
 	if h.warned.After(h.activity.last) {
 		s.Warned = h.warned
 	}

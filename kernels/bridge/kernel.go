@@ -26,7 +26,7 @@ const stableLink = 10 * time.Second
 func (h *hub) serveKernel(ctx context.Context, file *connectionFile) error {
 	pause := redialPause
 	for ctx.Err() == nil {
-		l, err := dialLink(ctx, file)
+		l, err := dialLink(ctx, file, h.reach)
 		if err == nil {
 			began := time.Now()
 			err = h.serveLink(ctx, l)
@@ -38,7 +38,7 @@ func (h *hub) serveKernel(ctx context.Context, file *connectionFile) error {
 		h.log.Debug("link ended", "cause", err)
 		select {
 		case <-ctx.Done():
-		case <-time.After(pause):
+		case <-time.After(h.pauseBefore(pause)):
 		}
 		pause = min(2*pause, redialPauseMax)
 	}
@@ -51,53 +51,70 @@ func (h *hub) serveLink(ctx context.Context, l *link) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return l.run(ctx, h.fromKernel, h.malformed) })
 	g.Go(func() error {
-		kernelSession, err := h.verify(ctx, l)
+		kernel, err := h.verify(ctx, l)
 		if err != nil {
 			return fmt.Errorf("verify: %w", err)
 		}
-		h.kernelUp(l, kernelSession)
-		return h.endWhatWasLost(ctx, l)
+		h.kernelUp(l, kernel.session)
+		return h.listen(ctx, l, kernel.implementation())
 	})
 	return g.Wait()
 }
 
 // verify asks the kernel for kernel_info on control, again and again, until both a reply and the `idle` of one of
-// these requests on iopub have come, and returns the kernel's session id. Nobody else sees these messages.
-func (h *hub) verify(ctx context.Context, l *link) (string, error) {
-	replied, seen := make(chan string, 1), make(chan struct{}, 1)
+// these requests on iopub have come, and returns what the kernel said of itself. Nobody else sees these messages.
+func (h *hub) verify(ctx context.Context, l *link) (kernelInfo, error) {
+	replied, seen := make(chan kernelInfo, 1), make(chan struct{}, 1)
 	answer := func(m wire.Message, header wire.Header) {
 		if m.Channel == wire.Control {
-			offer(replied, header.Session)
+			offer(replied, kernelInfo{header.Session, m.Content})
 		} else if header.MsgType == "status" && isIdle(m.Content) {
 			offer(seen, struct{}{})
 		}
 	}
 	var ids []string
 	defer func() { h.forget(ids...) }()
-	kernelSession := ""
+	var kernel kernelInfo
 	isSeen := false
 	for every := probeEvery; ; every = min(2*every, probeEveryMax) {
 		r := ownRequest("kernel_info_request", nil)
 		ids = append(ids, r.header.MsgID)
 		h.expect(r.header.MsgID, answer)
 		if err := l.send(&r.message); err != nil && !errors.Is(err, errQueueFull) {
-			return "", err
+			return kernelInfo{}, err
 		}
 		for wait := time.After(every); wait != nil; {
 			select {
 			case <-ctx.Done():
-				return "", ctx.Err()
-			case kernelSession = <-replied:
+				return kernelInfo{}, ctx.Err()
+			case kernel = <-replied:
 			case <-seen:
 				isSeen = true
 			case <-wait:
 				wait = nil
 			}
-			if kernelSession != "" && isSeen {
-				return kernelSession, nil
+			if kernel.session != "" && isSeen {
+				return kernel, nil
 			}
 		}
 	}
+}
+
+// kernelInfo is what a process says of itself.
+type kernelInfo struct {
+	session string
+	content []byte // of its kernel_info_reply
+}
+
+// implementation is what the kernel calls itself.
+func (k kernelInfo) implementation() string {
+	var c struct {
+		Implementation string `json:"implementation"`
+	}
+	if err := json.Unmarshal(k.content, &c); err != nil {
+		return ""
+	}
+	return c.Implementation
 }
 
 // offer puts v into a channel of capacity 1 unless there is something already.

@@ -32,6 +32,7 @@ var channels = []wire.Channel{wire.IOPub, wire.Control, wire.Shell, wire.Stdin}
 
 // link is one set of sockets to one kernel process.
 type link struct {
+	dialer  dialer
 	signer  *wire.Signer
 	sockets map[wire.Channel]*socket
 }
@@ -52,16 +53,24 @@ type outgoing struct {
 	size   int64
 }
 
-// dialLink connects all sockets, waiting until the kernel has bound them or ctx ends.
-func dialLink(ctx context.Context, file *connectionFile) (*link, error) {
+// dialer is how the sockets of one link are reached.
+type dialer struct {
+	file  *connectionFile
+	id    zmq4.SocketIdentity
+	reach func(listens bool) // told at each attempt
+}
+
+// dialLink connects all sockets, waiting until the kernel has bound them or ctx ends. reach is told at each attempt
+// whether somebody listens.
+func dialLink(ctx context.Context, file *connectionFile, reach func(listens bool)) (*link, error) {
 	l := &link{signer: wire.NewSigner(file.Key), sockets: make(map[wire.Channel]*socket)}
 	var id [8]byte
 	if _, err := rand.Read(id[:]); err != nil {
 		return nil, fmt.Errorf("routing id: %w", err)
 	}
-	identity := zmq4.SocketIdentity("cellblock-" + hex.EncodeToString(id[:]))
+	l.dialer = dialer{file, zmq4.SocketIdentity("cellblock-" + hex.EncodeToString(id[:])), reach}
 	for _, ch := range channels {
-		s, err := dialSocket(ctx, file, ch, identity)
+		s, err := l.dialer.dial(ctx, ch)
 		if err != nil {
 			l.close()
 			return nil, fmt.Errorf("dial %s: %w", ch, err)
@@ -75,26 +84,15 @@ func dialLink(ctx context.Context, file *connectionFile) (*link, error) {
 	return l, nil
 }
 
-// dialSocket tries again until the kernel listens; what it says in the handshake is final.
-func dialSocket(ctx context.Context, file *connectionFile, ch wire.Channel, id zmq4.SocketIdentity) (*socket, error) {
-	network, address := file.address(ch)
-	kind := zmq4.Dealer
-	if ch == wire.IOPub {
-		kind = zmq4.Sub
-	}
-	var dialer net.Dialer
+// dial tries again until the kernel listens; what it says in the handshake is final.
+func (d *dialer) dial(ctx context.Context, ch wire.Channel) (*socket, error) {
 	for pause := redialPause; ; pause = min(2*pause, redialPauseMax) {
-		c, err := dialer.DialContext(ctx, network, address)
-		if err == nil {
-			g := newGuard(c, kind)
-			stop := context.AfterFunc(ctx, func() { c.Close() })
-			conn, err := g.open(id)
-			stop()
-			if err != nil {
-				c.Close()
-				return nil, err
-			}
-			return &socket{channel: ch, guard: g, conn: conn, queue: make(chan outgoing, maxQueued)}, nil
+		s, listens, err := d.open(ctx, ch)
+		if ctx.Err() == nil {
+			d.reach(listens)
+		}
+		if listens {
+			return s, err
 		}
 		select {
 		case <-ctx.Done():
@@ -102,6 +100,34 @@ func dialSocket(ctx context.Context, file *connectionFile, ch wire.Channel, id z
 		case <-time.After(pause):
 		}
 	}
+}
+
+// open connects one socket, and reports whether the kernel listens there.
+func (d *dialer) open(ctx context.Context, ch wire.Channel) (s *socket, listens bool, err error) {
+	network, address := d.file.address(ch)
+	c, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, false, err
+	}
+	var g *guard
+	switch ch {
+	case wire.IOPub:
+		g = newGuard(c, zmq4.Sub)
+	case heartbeat:
+		g = newEchoGuard(c)
+	default:
+		g = newGuard(c, zmq4.Dealer)
+	}
+	stop := context.AfterFunc(ctx, func() { c.Close() })
+	conn, err := g.open(d.id)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		c.Close()
+		return nil, true, err
+	}
+	return &socket{channel: ch, guard: g, conn: conn, queue: make(chan outgoing, maxQueued)}, true, nil
 }
 
 // subscribe asks for everything on iopub (ZMTP 3.0 subscriptions are messages).

@@ -46,7 +46,10 @@ type FakeKernel struct {
 	wg        sync.WaitGroup
 }
 
-var ports = map[wire.Channel]int{wire.Shell: 1, wire.IOPub: 2, wire.Stdin: 3, wire.Control: 5}
+var ports = map[wire.Channel]int{wire.Shell: 1, wire.IOPub: 2, wire.Stdin: 3, heartbeat: 4, wire.Control: 5}
+
+// heartbeat is the socket on which a kernel echoes what comes.
+const heartbeat wire.Channel = "hb"
 
 // NewFakeKernel makes a kernel with its connection file in a directory of its own; Start starts it.
 func NewFakeKernel(t testing.TB) *FakeKernel {
@@ -198,6 +201,12 @@ func (k *FakeKernel) read(ch wire.Channel, conn *zmq4.Conn) {
 		raw, err := conn.RecvMsg()
 		if err != nil {
 			return
+		}
+		if ch == heartbeat {
+			if conn.SendMsg(zmq4.NewMsgFrom(raw.Frames...)) != nil {
+				return
+			}
+			continue
 		}
 		m, err := k.signer.DecodeFrames(ch, raw.Frames)
 		if err != nil {

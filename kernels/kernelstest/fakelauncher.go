@@ -273,6 +273,7 @@ func (p *pair) startKernel() {
 	}
 	p.status.ShutdownRequested = false
 	p.status.State = kernels.Idle
+	p.status.Broken = ""
 }
 
 // startBridge starts a bridge if none runs; it counts from 1 again.

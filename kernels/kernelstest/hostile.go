@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -33,6 +34,8 @@ type HostileKernel struct {
 
 	met      atomic.Int64
 	asked    atomic.Int64
+	beats    atomic.Int64                              // of the heartbeat
+	echo     atomic.Pointer[func(p *Peer, b [][]byte)] // what is done at each instead of an echo
 	relented atomic.Bool
 	done     chan struct{} // closed when an armed attack's Act has returned
 	wg       sync.WaitGroup
@@ -43,9 +46,6 @@ type HostileKernel struct {
 	conns     map[net.Conn]struct{}
 	listeners []net.Listener
 }
-
-// hostilePorts are the channels' numbers in the connection file; the heartbeat's is there to see that nobody comes.
-var hostilePorts = map[wire.Channel]int{wire.Shell: 1, wire.IOPub: 2, wire.Stdin: 3, "hb": 4, wire.Control: 5}
 
 // NewHostileKernel makes a kernel with its connection file in a directory of its own; Start starts it.
 func NewHostileKernel(t testing.TB) *HostileKernel {
@@ -99,6 +99,18 @@ func (k *HostileKernel) Arm(a Attack) {
 	}
 }
 
+// awaitBeats waits until n more beats have come, or the kernel ends.
+func (k *HostileKernel) awaitBeats(n int64) {
+	for until := k.beats.Load() + n; k.beats.Load() < until; time.Sleep(time.Millisecond) {
+		k.mu.Lock()
+		closed := k.closed
+		k.mu.Unlock()
+		if closed {
+			return
+		}
+	}
+}
+
 // Relent makes an armed kernel behave from its next connection and request on.
 func (k *HostileKernel) Relent() { k.relented.Store(true) }
 
@@ -111,7 +123,7 @@ func (k *HostileKernel) Asked() int { return int(k.asked.Load()) }
 // Start listens on all channels and returns. The hooks must be set before.
 func (k *HostileKernel) Start() {
 	k.t.Helper()
-	for ch, port := range hostilePorts {
+	for ch, port := range ports {
 		l, err := net.Listen("unix", fmt.Sprintf("%s-%d", filepath.Join(k.dir, "k"), port))
 		if err != nil {
 			k.t.Fatal(err)
@@ -182,6 +194,15 @@ func (p *Peer) Serve() {
 		frames, err := p.Receive()
 		if err != nil {
 			return
+		}
+		if p.Channel == heartbeat {
+			k.beats.Add(1)
+			if echo := k.echo.Load(); echo == nil {
+				_ = p.Send(frames) // the bridge may have gone
+			} else {
+				(*echo)(p, frames)
+			}
+			continue
 		}
 		m, err := k.signer.DecodeFrames(p.Channel, frames)
 		if err != nil {
