@@ -115,9 +115,8 @@ func (e *entry) isState() bool {
 	return err != nil || parent.MsgID == "" || !isIdle(e.message.Content)
 }
 
-// openInputs returns the requests for input that are open, not behind position, and for s: a client that comes back
-// gets them again, since the kernel waits for an answer to something that the person may not see any more. Called with
-// mu held.
+// openInputs returns the requests for input that are open, not behind position, and for s: one that begins anew gets
+// them, since the kernel waits for an answer to something that the person may not see any more. Called with mu held.
 func (h *hub) openInputs(s *session, position uint64) (items []item) {
 	for _, o := range h.history.open {
 		if o.seq > position {

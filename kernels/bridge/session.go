@@ -76,7 +76,9 @@ func (h *hub) attach(c *client) error {
 	s.confirmed = s.written
 	c.session, c.position, c.arrived, c.pings.pinged = s, s.written, s.written, s.written
 	c.replayUntil = h.journal.last
-	c.again = h.openInputs(s, c.position)
+	if !ok || c.asks.resume { // otherwise it has them, as it has all that is not behind its position
+		c.again = h.openInputs(s, c.position)
+	}
 	c.notify()
 	return nil
 }
