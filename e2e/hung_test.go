@@ -41,6 +41,23 @@ func hungs(t *testing.T, c *contract) {
 				t.Errorf("after %v the cell gave %q", time.Since(began), got)
 			}
 		},
+		"its bridge is stopped for 12 s": func(t *testing.T, c *contract) {
+			id := c.alice.newKernel(t)
+			ch := c.alice.connect(t, id, randomHex(t, 16))
+			ch.execute(t, "x = 1")
+			bridge := c.g.processOf(t, id, "bridge", "cellblock")
+			if err := syscall.Kill(bridge, syscall.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			one := ch.start(t, "import time; time.sleep(8); print(x)") // it sees the first beats that come afterwards
+			<-time.After(12 * time.Second)
+			if err := syscall.Kill(bridge, syscall.SIGCONT); err != nil {
+				t.Fatal(err)
+			}
+			if got := ch.finish(t, one, cellTime); got != "1\n" {
+				t.Errorf("the cell gave %q", got)
+			}
+		},
 		"lets no thread run for 12 s": func(t *testing.T, c *contract) {
 			ch := c.alice.connect(t, c.alice.newKernel(t), randomHex(t, 16))
 			got := ch.execute(t, "import ctypes; ctypes.PyDLL(None).sleep(12); print('done')")

@@ -9,9 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"cellblock.io/cellblock/kernels/bridge"
 	"cellblock.io/cellblock/kernels/kernelstest"
+	"cellblock.io/cellblock/kernels/wire"
 )
 
 // heartOf rewrites a connection file to another port of the heartbeat.
@@ -52,5 +54,28 @@ func TestHeartbeatPortMustBeOne(t *testing.T) {
 		if err == nil {
 			t.Errorf("hb_port %d was taken", port)
 		}
+	}
+}
+
+// A kernel that is cut off again and again is broken until another process takes its place.
+func TestKernelThatKeepsBreakingTheProtocol(t *testing.T) {
+	r := startedRig(t)
+	for link := 1; link <= 3; link++ {
+		if st := r.status(); st.Broken != "" {
+			t.Fatalf("broken on link %d: %s", link, st.Broken)
+		}
+		if _, err := r.kernel.Raw(wire.IOPub).Write([]byte{8, 0}); err != nil { // reserved flags
+			t.Fatal(err)
+		}
+		r.ready(link)
+	}
+	if st := r.status(); st.Broken == "" || time.Since(st.BrokenSince) > patience {
+		t.Errorf("%+v", st)
+	}
+	r.kernel.Kill()
+	r.kernel.Start()
+	r.ready(4)
+	if st := r.status(); st.Broken != "" {
+		t.Errorf("%+v", st)
 	}
 }
