@@ -49,6 +49,7 @@ type hub struct {
 	held     []request
 	heldSize int
 	pending  pendings
+	unended  unended
 	own      map[string]func(wire.Message, wire.Header) // replies to the bridge's own requests, by msg_id
 	activity activity
 	untold   *time.Timer // runs while clients have not been told of a death, because nobody has said why
@@ -77,6 +78,7 @@ func newHub(log *slog.Logger) *hub {
 		history:  newHistory(),
 		sessions: make(map[string]*session),
 		pending:  newPendings(),
+		unended:  newUnended(),
 		own:      make(map[string]func(wire.Message, wire.Header)),
 		activity: newActivity(),
 		changed:  make(chan struct{}),
@@ -126,6 +128,7 @@ func (h *hub) kernelDown(err error) {
 	}
 	h.log.Info("kernel gone", "generation", h.generation, "asked", h.restart, "final", h.final, "cause", err)
 	h.history.processEnded()
+	clear(h.unended.byID)
 	h.health.ended(err)
 	switch {
 	case h.final:

@@ -56,6 +56,7 @@ func (h *hub) serveLink(ctx context.Context, l *link) error {
 			return fmt.Errorf("verify: %w", err)
 		}
 		h.kernelUp(l, kernel.session)
+		g.Go(func() error { return h.endWhatWasLost(ctx, l) })
 		return h.listen(ctx, l, kernel.implementation())
 	})
 	return g.Wait()

@@ -112,6 +112,7 @@ func (h *hub) noteIdle(header, parent wire.Header, m *wire.Message) {
 	if idle {
 		h.history.finished(parent.MsgID)
 		h.pending.ended(parent.MsgID, time.Now())
+		h.unended.ended(parent.MsgID)
 	}
 }
 
@@ -125,6 +126,9 @@ func (h *hub) reply(e entry, parent wire.Header) {
 		return
 	}
 	if e.message.Channel != wire.Stdin {
+		if h.pending.byID[parent.MsgID].idle.IsZero() {
+			h.unended.replied(parent.MsgID, e.message.Parent)
+		}
 		h.pending.settle(parent.MsgID)
 		h.history.finished(parent.MsgID)
 	}
