@@ -170,6 +170,7 @@ func oneClientTooMany(t *testing.T) {
 	var last *conn
 	for i := range 257 {
 		last = r.connect(fmt.Sprint("session", i))
+		r.until("counted", func() bool { return r.status().Connections == min(i+1, 256) }) // the answer to an upgrade comes before
 	}
 	if code, _ := last.closed(); code != websocket.CloseTryAgainLater {
 		t.Errorf("close code %d", code)
