@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -71,8 +72,9 @@ type client struct {
 	wake        chan struct{}
 	closings    chan closing
 	pings       pings
-	frame       []byte // room for one message, the writer's
-	items       []item // room for one batch, the writer's
+	owedPong    atomic.Pointer[string] // payload of the client's last ping, until the writer answers it
+	frame       []byte                 // room for one message, the writer's
+	items       []item                 // room for one batch, the writer's
 	pace        pace
 	bad         int
 	rate        bucket
@@ -158,6 +160,13 @@ func (c *client) readLoop(ctx context.Context) error {
 			return nil
 		}
 		return c.ws.SetReadDeadline(time.Now().Add(pongWait))
+	})
+	// The writer answers, when it is between two messages: the reader must not wait for it, and a pong not cut off a
+	// client that takes those slowly. Only the last ping need be answered (RFC 6455 §5.5.3).
+	c.ws.SetPingHandler(func(payload string) error {
+		c.owedPong.Store(&payload)
+		c.notify()
+		return nil
 	})
 	answer := c.ws.CloseHandler()
 	c.ws.SetCloseHandler(func(code int, text string) error {
@@ -248,6 +257,9 @@ func (c *client) writeLoop(ctx context.Context) error {
 			return c.sayGoodbye(why)
 		default:
 		}
+		if err := c.pong(); err != nil {
+			return err
+		}
 		items, next, finished := c.hub.readFor(c)
 		if len(items) > 0 || next != c.position {
 			if err := c.writeBatch(items, next); err != nil {
@@ -291,6 +303,15 @@ func (c *client) ping(position uint64, alive bool) error {
 		return nil
 	}
 	return c.ws.WriteControl(websocket.PingMessage, []byte(payload), time.Now().Add(clientWriteTime))
+}
+
+// pong answers the client's last ping, if it has not been.
+func (c *client) pong() error {
+	payload := c.owedPong.Swap(nil)
+	if payload == nil {
+		return nil
+	}
+	return c.ws.WriteControl(websocket.PongMessage, []byte(*payload), time.Now().Add(clientWriteTime))
 }
 
 // sayGoodbye closes the WebSocket with a code that says why.

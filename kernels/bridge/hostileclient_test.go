@@ -58,27 +58,33 @@ func (r *rig) rawConnect(session string, lines ...string) *rawConn {
 // code reads frames until a close frame, and returns its code; 0 when the connection ends without one.
 func (c *rawConn) code() int {
 	for {
-		var head [2]byte
-		if _, err := io.ReadFull(c.in, head[:]); err != nil {
+		first, body, err := c.frame()
+		if err != nil {
 			return 0
 		}
-		size := uint64(head[1])
-		extra := map[uint64]int{126: 2, 127: 8}[size]
-		if extra > 0 {
-			var long [8]byte
-			if _, err := io.ReadFull(c.in, long[8-extra:]); err != nil {
-				return 0
-			}
-			size = binary.BigEndian.Uint64(long[:])
-		}
-		body := make([]byte, size)
-		if _, err := io.ReadFull(c.in, body); err != nil {
-			return 0
-		}
-		if head[0] == 0x88 && size >= 2 {
+		if first == 0x88 && len(body) >= 2 {
 			return int(binary.BigEndian.Uint16(body))
 		}
 	}
+}
+
+// frame reads one: its first byte and its payload.
+func (c *rawConn) frame() (first byte, payload []byte, err error) {
+	var head [2]byte
+	if _, err := io.ReadFull(c.in, head[:]); err != nil {
+		return 0, nil, err
+	}
+	size := uint64(head[1])
+	if extra := map[uint64]int{126: 2, 127: 8}[size]; extra > 0 {
+		var long [8]byte
+		if _, err := io.ReadFull(c.in, long[8-extra:]); err != nil {
+			return 0, nil, err
+		}
+		size = binary.BigEndian.Uint64(long[:])
+	}
+	payload = make([]byte, size)
+	_, err = io.ReadFull(c.in, payload)
+	return head[0], payload, err
 }
 
 // masked is a client's frame: its first byte, then payload with a mask of zeros.
