@@ -85,6 +85,7 @@ type client struct {
 	heard     time.Time // when it ceased to be read; zero before
 	left      bool      // our close frame has been sent
 	answered  bool      // and the client has answered it
+	parted    bool      // the client has closed by itself
 	confirmed int64     // bytes of the connection that have arrived as a pong proves
 	marks     []mark    // messages that were written and are not known to have arrived
 	arrived   uint64    // journal position of the last one that is

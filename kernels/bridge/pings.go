@@ -77,6 +77,13 @@ func (p *pings) pong(payload string, now time.Time) (mark, bool) {
 	return mark{}, false
 }
 
+// unanswered reports whether the client owes a pong.
+func (p *pings) unanswered() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.sent) > 0
+}
+
 // silent reports whether the client has left a ping unanswered for so long that it must have been out of reach, or is
 // far behind: longer than the way there and back takes at its best, by far.
 func (p *pings) silent(now time.Time) bool {

@@ -56,14 +56,19 @@ func (c *client) settle(handed int64) {
 // arrivedAt returns where a session continues whose connection c has ended. That is behind everything if the client has
 // answered our close frame, which comes last, and behind what the gateway handed on if the client kept up. What was on
 // its way to a client that lagged, or was out of reach, may be lost, and be it in a proxy: such a session continues
-// behind what it confirmed. Called with the hub's mu held.
+// behind what it confirmed. So does one whose client took leave by itself, or without a word opened another connection:
+// what comes on the old one it does not read any more, but the pings that it read before that it has answered. Called
+// with the hub's mu held.
 func (c *client) arrivedAt(s *session) uint64 {
 	if c.answered {
 		return s.written
 	}
-	now := c.heard
+	now, left := c.heard, c.parted
 	if now.IsZero() {
-		now = time.Now()
+		now, left = time.Now(), true
+	}
+	if left && c.pings.unanswered() {
+		return s.confirmed
 	}
 	silent := c.pings.silent(now)
 	if c.receipts == nil || c.lostCount {

@@ -23,6 +23,8 @@ type gateway struct {
 	*rig
 	raw  *net.UnixConn // the WebSocket's, after its 101
 	slip *receipt.Slip
+	// ping is the payload of the last one that frame has read, pong that of the last pong.
+	ping, pong []byte
 }
 
 // through opens a WebSocket whose receipts are the test's.
@@ -92,8 +94,15 @@ func (g *gateway) frame() (size int, message bool) {
 		}
 		length, size = int(head[2])<<8|int(head[3]), 4
 	}
-	if _, err := io.CopyN(io.Discard, g.raw, int64(length)); err != nil {
+	payload := make([]byte, length)
+	if _, err := io.ReadFull(g.raw, payload); err != nil {
 		g.Fatal(err)
+	}
+	switch head[0] & 0xf {
+	case websocket.PingMessage:
+		g.ping = payload
+	case websocket.PongMessage:
+		g.pong = payload
 	}
 	return size + length, head[0]&0xf == 1
 }
@@ -205,6 +214,56 @@ func TestLeave(t *testing.T) {
 		if code := r.leave(""); code == http.StatusNoContent {
 			t.Error("a connection without a name was found")
 		}
+	}
+}
+
+// A client that ends its connection, or opens another one, does not look any more at what it is sent on the first. Which
+// of the pings it has answered before tells what it has read, whatever the gateway handed on.
+func TestWhatAClientThatLeftHadNotReadIsSentAgain(t *testing.T) {
+	for _, closes := range []bool{true, false} {
+		r := startedRig(t)
+		g := r.through("a")
+		publish := func(text string) {
+			r.kernel.Publish("stream", nil, map[string]string{"text": text})
+		}
+		size := 0
+		for _, text := range []string{"read", "on its way"} {
+			publish(text)
+			size += g.messages(1)
+			for g.ping = nil; g.ping == nil; {
+				more, _ := g.frame()
+				size += more
+			}
+			if text == "read" {
+				g.send(masked(0x8a, string(g.ping)))
+				g.send(masked(0x89, "?")) // its pong tells that ours has been read
+				for g.pong == nil {
+					more, _ := g.frame()
+					size += more
+				}
+			}
+			g.slip.Write(receipt.Receipt{Handed: int64(size)})
+		}
+		g.slip.Write(receipt.Receipt{Handed: int64(size), Last: true})
+		if closes {
+			g.send(masked(0x88, ""))
+			r.until("gone", func() bool { return r.status().Connections == 0 })
+		}
+		again := r.connect("a")
+		publish("next")
+		for _, want := range []string{"on its way", "next"} {
+			if got := again.receive().short(); got != "iopub.stream "+want {
+				t.Errorf("closes %v: got %s, want %s", closes, got, want)
+			}
+		}
+	}
+}
+
+// send writes a client's bytes.
+func (g *gateway) send(b []byte) {
+	g.Helper()
+	if _, err := g.raw.Write(b); err != nil {
+		g.Fatal(err)
 	}
 }
 

@@ -194,7 +194,8 @@ func (h *hub) heardLast(c *client, last error) {
 	defer h.mu.Unlock()
 	c.heard = time.Now()
 	var closed *websocket.CloseError
-	c.answered = c.left && errors.As(last, &closed) && closed.Code != websocket.CloseAbnormalClosure // which is no frame
+	said := errors.As(last, &closed) && closed.Code != websocket.CloseAbnormalClosure // which is no frame
+	c.answered, c.parted = said && c.left, said && !c.left
 }
 
 // leaving records that c's close frame is about to be sent.
