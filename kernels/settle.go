@@ -104,11 +104,10 @@ func (c *change) count(ctx context.Context, i Instance) error {
 		c.rec.Deaths = 0
 	}
 	if c.rec.Deaths++; c.rec.Deaths > maxDeaths {
-		last := "."
-		if !i.KernelRunning {
-			last = fmt.Sprintf(", the last time: %s.", i.Death)
+		if i.KernelRunning {
+			return refuse(ErrDead, "What runs this kernel died %d times in a row and was not started again.", c.rec.Deaths)
 		}
-		return refuse(ErrDead, "The kernel died %d times in a row and was not started again%s", c.rec.Deaths, last)
+		return refuse(ErrDead, "The kernel died %d times in a row and was not started again, the last time: %s.", c.rec.Deaths, i.Death)
 	}
 	if !i.KernelRunning && i.BridgeRunning {
 		c.tellDeath(ctx, i.Death)
@@ -116,7 +115,11 @@ func (c *change) count(ctx context.Context, i Instance) error {
 	if c.rec.Phase == PhaseRunning && !i.KernelRunning {
 		c.rec.Phase = PhaseRestarting
 	}
-	c.log.Warn("kernel died", "bridge", i.KernelRunning, "deaths", c.rec.Deaths, "code", i.Death.Code, "broken", i.Death.Broken)
+	if i.KernelRunning {
+		c.log.Warn("bridge died", "deaths", c.rec.Deaths)
+	} else {
+		c.log.Warn("kernel died", "deaths", c.rec.Deaths, "how", i.Death.String())
+	}
 	err := c.save(ctx)
 	if err != nil && !errors.Is(err, errEnding) {
 		c.log.Warn("count a death", "err", err) // a store that does not answer must not cost a kernel

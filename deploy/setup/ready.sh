@@ -113,7 +113,7 @@ try_kernel() {
 
 tell_how_to_connect() {
     local url command=cellblock
-    [[ $instance == cellblock ]] || command="$here/enter --instance $instance -- cellblock"
+    [[ $instance == cellblock ]] || command="$state/bin/enter --instance $instance -- cellblock"
     ! command -v sudo >/dev/null || command="sudo $command"
     url=$(setting public_url)
     url=${url%/}

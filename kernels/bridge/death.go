@@ -24,11 +24,11 @@ const outOfReach = "The kernel's process ended or became unreachable, and it is 
 func cutOff(err error) string {
 	switch {
 	case errors.Is(err, errSilent):
-		return "The kernel stopped answering and was cut off. Its connection is made anew; if that fails, it is started again."
+		return "The kernel does not answer any more. If it stays so, it is started again, without its variables."
 	case errors.Is(err, errProtocol):
-		return "The kernel sent what no kernel may send and was cut off. Its connection is made anew."
+		return "The kernel sent what no kernel may send. What runs in it is not followed any more; if it goes on so, it is started again."
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return "The kernel stopped in the middle of a message and was cut off. Its connection is made anew."
+		return "The kernel stopped in the middle of a message. What runs in it is not followed any more; if it stays so, it is started again."
 	}
 	return ""
 }

@@ -13,7 +13,7 @@ const (
 	maxFrames       = 136 // identities, delimiter, signature, parts and buffers
 	maxMessageBytes = 64 << 20
 	maxSkipped      = 1 << 30 // bytes of one message that are read over because they are too many
-	maxCommands     = 100     // ignored commands
+	maxCommands     = 100     // ignored commands between two messages
 	largeBody       = 16 << 20
 )
 
@@ -44,6 +44,7 @@ func (e *tooLargeError) Error() string { return fmt.Sprintf("message of %d bytes
 // kernel whose link ends looks restarted, although it lives and only printed much. Every other error is final.
 func (g *guard) readMessage() ([][]byte, error) {
 	if frames := g.buffered(); frames != nil {
+		g.commands = 0
 		return frames, nil
 	}
 	g.frames = g.frames[:0]
@@ -81,6 +82,7 @@ func (g *guard) readMessage() ([][]byte, error) {
 		kept += f.length
 		g.frames = append(g.frames, body)
 	}
+	g.commands = 0
 	if err := g.disarm(); err != nil {
 		return nil, err
 	}

@@ -164,7 +164,7 @@ func (l *limiter) resume() *remark {
 		return nil
 	}
 	say := &remark{fmt.Sprintf("[%s of output (%.1f MB) left out here: more than %s. "+
-		"The kernel's journal still has what is recent: GET /api/kernels/ID/journal. "+
+		"The kernel's journal still has what is recent. "+
 		"Print less at once, or ask who runs this gateway for a higher limit.]\n",
 		plural(l.left.messages, "message"), float64(l.left.bytes)/1e6, l.why), l.parent}
 	l.left, l.parent = amount{}, nil

@@ -27,7 +27,7 @@ func TestRateLimitSaysWhatItLeftOut(t *testing.T) {
 	if got := before[50]; !strings.Contains(got, "[From here on output is left out: it exceeds 1 messages a second (iopub_msg_rate_limit, over 50s).]") {
 		t.Error(got)
 	}
-	if got := before[51]; !strings.Contains(got, "[50 messages of output (0.0 MB) left out here") || !strings.Contains(got, "/journal") {
+	if got := before[51]; !strings.Contains(got, "[50 messages of output (0.0 MB) left out here") || !strings.Contains(got, "journal still has") {
 		t.Error(got)
 	}
 	if p := r.page(""); len(p.Messages) != 102 {

@@ -214,6 +214,6 @@ func (h *hub) currentSession() string {
 
 // gapNotice is the message that stands for output which the journal had to give up.
 func gapNotice(kernelSession string, it item) entry {
-	text := "[" + plural(it.missed, "message") + " of output dropped here: they came faster than this client could take them]\n"
+	text := "[" + plural(it.missed, "message") + " of output dropped here: there was no room left to keep them until they were read]\n"
 	return notice(kernelSession, it.entry.lostParent, text)
 }
