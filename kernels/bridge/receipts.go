@@ -90,7 +90,13 @@ func (c *client) wroteTo(marks []mark) {
 	if c.receipts == nil || c.lostCount {
 		return
 	}
-	c.marks = append(c.marks, marks...)
+	for _, m := range marks {
+		if n := len(c.marks); n > 0 && c.marks[n-1].end == m.end { // left out for the rate limit, of which there may be many
+			c.marks[n-1] = m
+		} else {
+			c.marks = append(c.marks, m)
+		}
+	}
 	c.settle(c.receipts.handed())
 	if len(c.marks) > maxMarks {
 		c.lostCount, c.marks = true, nil
