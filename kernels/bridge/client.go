@@ -89,6 +89,7 @@ type client struct {
 	confirmed int64     // bytes of the connection that have arrived as a pong proves
 	marks     []mark    // messages that were written and are not known to have arrived
 	arrived   uint64    // journal position of the last one that is
+	asked     int64     // where in the connection's bytes that ends which comes again; zero before it was written
 	lostCount bool      // there are no marks
 	holds     int       // bytes of large messages that it is being sent
 	holding   uint64    // the journal position of the first of them

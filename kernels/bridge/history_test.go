@@ -263,6 +263,11 @@ func TestSessionStaysWhereItWasBehindWhatComesAgain(t *testing.T) {
 	c.ws.Close()
 	r.until("gone", func() bool { return r.status().Connections == 0 })
 	g := r.through(fmt.Sprint("a&since=", r.page("").Last))
+	g.messages(1) // never gets any further
+	g.slip.Write(receipt.Receipt{Last: true})
+	g.raw.Close()
+	r.until("gone", func() bool { return r.status().Connections == 0 })
+	g = r.through("a") // so it is asked again
 	g.slip.Write(receipt.Receipt{Handed: int64(g.messages(1)), Last: true})
 	g.raw.Close()
 	r.until("gone", func() bool { return r.status().Connections == 0 })

@@ -85,6 +85,12 @@ func (c *client) arrivedAt(s *session) uint64 {
 	return max(c.arrived, s.confirmed)
 }
 
+// wasAsked reports whether what waits for input has been sent again and has arrived, as far as is known. Called with
+// the hub's mu held.
+func (c *client) wasAsked() bool {
+	return c.asked > 0 && (c.receipts == nil || max(c.confirmed, c.receipts.handed()) >= c.asked)
+}
+
 // wroteTo records marks. Called with the hub's mu held.
 func (c *client) wroteTo(marks []mark) {
 	if c.receipts == nil || c.lostCount {

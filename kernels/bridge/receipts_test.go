@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -36,6 +37,9 @@ func (r *rig) through(session string) *gateway {
 	}
 	g := &gateway{rig: r, raw: conn.(*net.UnixConn)}
 	r.Cleanup(func() { g.raw.Close() })
+	if err := g.raw.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		r.Fatal(err)
+	}
 	slip, file, err := receipt.New()
 	if err != nil {
 		r.Fatal(err)

@@ -32,7 +32,8 @@ type session struct {
 	begin   uint64
 	knows   int // the newest generation that it shows to know of
 	left    time.Time
-	refused int // requests on the present connection
+	refused int  // requests on the present connection
+	unasked bool // it begins anew and is not known to have got what waits for input
 }
 
 // gets reports whether e is for this session.
@@ -76,9 +77,10 @@ func (h *hub) attach(c *client) error {
 	s.confirmed = s.written
 	c.session, c.position, c.arrived, c.pings.pinged = s, s.written, s.written, s.written
 	c.replayUntil = h.journal.last
-	if !ok || c.asks.resume { // otherwise it has them, as it has all that is not behind its position
+	if !ok || c.asks.resume || s.unasked { // otherwise it has them, as it has all that is not behind its position
 		c.again = h.openInputs(s, c.position)
 	}
+	s.unasked = len(c.again) > 0
 	c.notify()
 	return nil
 }
@@ -101,6 +103,7 @@ func (h *hub) disconnect(s *session) {
 		c.cut()
 	}
 	s.written = c.arrivedAt(s)
+	s.unasked = s.unasked && !c.wasAsked()
 	s.client = nil
 	s.left = time.Now()
 }
@@ -157,6 +160,9 @@ func (h *hub) readFor(c *client) (items []item, next uint64, finished bool) {
 func (h *hub) wrote(c *client, position uint64, marks []mark) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if c.session.unasked && c.asked == 0 && len(marks) > 0 { // what comes again is the first batch
+		c.asked = marks[len(marks)-1].end
+	}
 	c.wroteTo(marks)
 	c.letGo()
 	c.position = position
