@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"cellblock.io/cellblock/kernels"
 )
 
-// channels upgrades a request to the kernel's WebSocket and carries its bytes until it ends. Whose kernel it is is
+// channels upgrades a request to the kernel's WebSocket, whose bytes are carried from then on. Whose kernel it is is
 // looked up before anything else about the request is.
 func (g *Gateway) channels(c *call) error {
 	id, err := c.kernelID()
@@ -30,11 +31,24 @@ func (g *Gateway) channels(c *call) error {
 	if err := g.pipes.admit(c.owner()); err != nil {
 		return err
 	}
-	defer g.pipes.dismiss(c.owner())
 	began := time.Now()
-	p := &pipe{who: c.who, checked: began}
-	if p.bridge, p.fromBridge, err = g.bridge(c, k, &h); err != nil {
+	p, err := g.connect(c, k, &h)
+	if err != nil {
+		g.pipes.dismiss(c.owner())
 		return err
+	}
+	c.w.status = http.StatusSwitchingProtocols
+	g.metrics.request(c, time.Since(began))
+	g.pipes.start(p)
+	return nil
+}
+
+// connect makes a pipe of the client's connection and a new one to the kernel's bridge.
+func (g *Gateway) connect(c *call, k kernels.Kernel, h *handshake) (p *pipe, err error) {
+	p = &pipe{who: c.who, checked: time.Now()}
+	p.who.raw = strings.Clone(c.who.raw) // without the rest of the request's headers
+	if p.bridge, p.fromBridge, err = g.bridge(c, k, h); err != nil {
+		return nil, err
 	}
 	p.greeting = h.response()
 	p.receipts = h.receipts
@@ -43,12 +57,9 @@ func (g *Gateway) channels(c *call) error {
 	if err := p.take(c.w); err != nil {
 		_ = p.bridge.Close()
 		p.receipts.finish(0)
-		return err
+		return nil, err
 	}
-	c.w.status = http.StatusSwitchingProtocols
-	g.metrics.request(c, time.Since(began))
-	g.pipes.run(p)
-	return nil
+	return p, nil
 }
 
 // bridge connects to the kernel's bridge and upgrades that connection. A kernel that is still starting may have none

@@ -46,7 +46,9 @@ func (p *pipe) run() {
 // moment to read the rest: closing at once, with bytes of its own unread, would reset the connection and could
 // destroy the close frame on its way.
 func (p *pipe) toClient() {
-	_ = pump(p.client, p.bridge, append(p.greeting, p.fromBridge...), p.receipts)
+	early := append(p.greeting, p.fromBridge...)
+	p.greeting, p.fromBridge = nil, nil
+	_ = pump(p.client, p.bridge, early, p.receipts)
 	_ = p.bridge.Close()
 	if c, ok := p.client.(half); ok {
 		_ = c.CloseWrite()

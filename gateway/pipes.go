@@ -40,7 +40,7 @@ func newPipes(limit, limitPerOwner int, gauge prometheus.Gauge) *pipes {
 		perOwner: map[kernels.Owner]int{}, open: map[*pipe]struct{}{}}
 }
 
-// admit reserves a place for one more WebSocket of owner. Whoever gets nil calls dismiss afterwards.
+// admit reserves a place for one more WebSocket of owner. Whoever gets nil calls start or dismiss afterwards.
 func (p *pipes) admit(owner kernels.Owner) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -65,6 +65,16 @@ func (p *pipes) dismiss(owner kernels.Owner) {
 		delete(p.perOwner, owner)
 	}
 	p.all.Done()
+}
+
+// start runs one pipe in the background, in the place that was reserved for it, and then gives the place back; the drain
+// waits for it. The request ends meanwhile: its goroutine has a deep stack, and holds on to the HTTP server's buffers and
+// all that was parsed, which is four times what a silent WebSocket needs.
+func (p *pipes) start(one *pipe) {
+	go func() {
+		defer p.dismiss(kernels.Owner(one.who.Name))
+		p.run(one)
+	}()
 }
 
 // run runs one pipe as long as it lasts, known to the drain and the watch.

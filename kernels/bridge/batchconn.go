@@ -24,14 +24,17 @@ type batchConn struct {
 	deadline time.Time // for a write that is not collected
 }
 
-// Read takes the file that may come with a connection's first bytes. One goroutine reads at a time.
+// Read reads, and takes the file that may come with a connection's first bytes. One goroutine reads at a time.
 func (b *batchConn) Read(p []byte) (int, error) {
-	unixConn, ok := b.Conn.(*net.UnixConn)
-	if !ok || b.begun {
-		return b.Conn.Read(p)
+	if first, ok := b.Conn.(*net.UnixConn); ok && !b.begun {
+		return b.readFirst(first, p)
 	}
+	return b.Conn.Read(p)
+}
+
+func (b *batchConn) readFirst(conn *net.UnixConn, p []byte) (int, error) {
 	room := receipt.Room()
-	n, controls, _, _, err := unixConn.ReadMsgUnix(p, room)
+	n, controls, _, _, err := conn.ReadMsgUnix(p, room)
 	if n > 0 {
 		b.begun = true
 	}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"golang.org/x/sync/errgroup"
 
 	"cellblock.io/cellblock/kernels/wire"
 )
@@ -106,45 +105,43 @@ func (c *client) closeWith(why closing) {
 
 // run serves the connection until it ends.
 func (c *client) run(ctx context.Context) error {
-	cutting, cut := context.WithCancel(context.WithoutCancel(ctx))
-	defer cut()
-	defer context.AfterFunc(cutting, func() { c.ws.Close() })()
-	c.cut = cut
+	c.cut = func() { go c.ws.Close() } // it is called with the hub's mu held
 	if err := c.hub.attach(c); err != nil {
 		c.sayGoodbye(closing{websocket.CloseTryAgainLater, err.Error()})
 		c.ws.Close()
 		return err
 	}
 	defer c.hub.detach(c)
-	g, ctx := errgroup.WithContext(ctx)
 	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	readerDone := make(chan struct{})
-	g.Go(func() error {
+	go func() {
 		defer close(readerDone)
-		err := c.readLoop(ctx)
-		c.hub.heardLast(c, err)
-		var refused closing
-		if !errors.As(err, &refused) {
-			refused = closeDrain // nothing more comes: the gateway or the client is gone
-		}
-		c.closeWith(refused)
-		return nil
-	})
-	g.Go(func() error {
-		defer stop()
-		defer c.ws.Close()
-		if err := c.writeLoop(ctx); err != nil {
-			return err
-		}
+		c.readAll(ctx)
+	}()
+	err := c.writeLoop(ctx)
+	if err == nil {
 		select { // our close frame is out; the client's answer ends the reader
 		case <-readerDone:
 		case <-time.After(answerTime):
 		}
-		return nil
-	})
-	err := g.Wait()
+	}
+	c.ws.Close()
+	stop()
+	<-readerDone
 	c.receipts.wait()
 	return err
+}
+
+// readAll reads until the connection ends, and tells the writer why.
+func (c *client) readAll(ctx context.Context) {
+	err := c.readLoop(ctx)
+	c.hub.heardLast(c, err)
+	var refused closing
+	if !errors.As(err, &refused) {
+		refused = closeDrain // nothing more comes: the gateway or the client is gone
+	}
+	c.closeWith(refused)
 }
 
 // Error makes a closing an error, so that the reader can return it.
@@ -179,19 +176,19 @@ func (c *client) readLoop(ctx context.Context) error {
 		if err := c.ws.SetReadDeadline(time.Now().Add(pongWait)); err != nil {
 			return fmt.Errorf("set deadline: %w", err)
 		}
-		if err := c.readMessage(ctx); err != nil {
+		kind, r, err := c.ws.NextReader() // here, and not deeper, clients wait most of the time: their stacks stay small
+		if err != nil {
+			return fmt.Errorf("read: %w", err)
+		}
+		if err := c.readMessage(ctx, kind, r); err != nil {
 			return err
 		}
 	}
 }
 
-// readMessage reads and takes one message. Of large ones, all clients together have one in memory that is not whole
+// readMessage reads and takes one message that has begun. Of large ones, all clients together have one in memory that is not whole
 // yet; the others wait, and their clients with them.
-func (c *client) readMessage(ctx context.Context) error {
-	kind, r, err := c.ws.NextReader()
-	if err != nil {
-		return fmt.Errorf("read: %w", err)
-	}
+func (c *client) readMessage(ctx context.Context, kind int, r io.Reader) error {
 	c.within = true
 	defer func() { c.within = false }()
 	if err := c.ws.SetReadDeadline(time.Now().Add(messageTime)); err != nil {
@@ -251,7 +248,7 @@ func (c *client) take(kind int, frame []byte) error {
 
 // writeLoop is the only writer of messages.
 func (c *client) writeLoop(ctx context.Context) error {
-	keepalive := time.NewTicker(pingPeriod)
+	keepalive := time.NewTimer(c.hub.untilPings(time.Now()))
 	defer keepalive.Stop()
 	for {
 		select {
@@ -291,6 +288,7 @@ func (c *client) writeLoop(ctx context.Context) error {
 			if err := c.ping(c.position, true); err != nil {
 				return err
 			}
+			keepalive.Reset(c.hub.untilPings(time.Now()))
 		case <-ctx.Done():
 			return c.sayGoodbye(closeShutdown)
 		}

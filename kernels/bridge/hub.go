@@ -34,6 +34,7 @@ const (
 // state the kernel is in. Clients read the journal at their own pace; the hub never waits for anyone.
 type hub struct {
 	log   *slog.Logger
+	began time.Time
 	large chan struct{} // full while a client's large message is being read
 
 	mu       sync.Mutex // nothing blocks while it is held
@@ -73,6 +74,7 @@ type request struct {
 func newHub(log *slog.Logger) *hub {
 	return &hub{
 		log:      log,
+		began:    time.Now(),
 		large:    make(chan struct{}, 1),
 		journal:  newJournal(journalBytes, journalCount),
 		history:  newHistory(),

@@ -11,6 +11,12 @@ const (
 	pingEvery = 2 * time.Millisecond // at most
 )
 
+// untilPings is the time until clients get their next sign of life: all of a kernel's at once, which wakes the bridge, the
+// gateway and them once for each pingPeriod and not once for each client.
+func (h *hub) untilPings(now time.Time) time.Duration {
+	return pingPeriod - now.Sub(h.began)%pingPeriod
+}
+
 // pings confirms what has arrived: a ping follows what was written, and its pong proves that the client has read
 // everything before it (RFC 6455 §5.5.2; every client answers by itself).
 type pings struct {

@@ -43,14 +43,16 @@ type mark struct {
 	position uint64
 }
 
-// settle moves c.arrived behind what the receipts cover and forgets those marks. Called with the hub's mu held.
+// settle moves c.arrived behind what receipts or a pong cover and forgets those marks. Called with the hub's mu held.
 func (c *client) settle(handed int64) {
 	n := 0
 	for n < len(c.marks) && c.marks[n].end <= handed {
 		c.arrived = c.marks[n].position
 		n++
 	}
-	c.marks = c.marks[n:]
+	if c.marks = c.marks[n:]; len(c.marks) == 0 {
+		c.marks = nil // most clients are idle most of the time
+	}
 }
 
 // arrivedAt returns where a session continues whose connection c has ended. That is behind everything if the client has

@@ -27,6 +27,7 @@ const (
 	headTime       = 10 * time.Second
 	maxSessionID   = 255
 	serverStop     = 3 * time.Second
+	readBuffer     = 512 // of each client; what is larger is read past it
 )
 
 // server is the HTTP side of a bridge.
@@ -78,7 +79,9 @@ func (l corkable) Accept() (net.Conn, error) {
 // run serves l until ctx ends and all connections have.
 func (s *server) run(ctx context.Context, l net.Listener) error {
 	s.ctx = ctx
-	s.upgrader = websocket.Upgrader{Subprotocols: []string{wire.SubprotocolV1}}
+	// The library would keep the HTTP server's buffers, 4 KB each way. Its own for writing is never used: control frames
+	// need none, and messages are batchConn's.
+	s.upgrader = websocket.Upgrader{Subprotocols: []string{wire.SubprotocolV1}, ReadBufferSize: readBuffer, WriteBufferPool: new(sync.Pool)}
 	if l.Addr().Network() == "unix" {
 		s.upgrader.CheckOrigin = func(*http.Request) bool { return true } // the gateway has checked it
 	}
@@ -134,7 +137,8 @@ func (s *server) known(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-// channels is the kernel's WebSocket (jupyter_server's GET /api/kernels/{id}/channels).
+// channels is the kernel's WebSocket (jupyter_server's GET /api/kernels/{id}/channels). The request ends with the
+// upgrade: its goroutine and the HTTP server's buffers are more than a silent client needs.
 func (s *server) channels(w http.ResponseWriter, r *http.Request) {
 	s.clients.Add(1) // while the HTTP server still waits for this request
 	defer s.clients.Done()
@@ -166,7 +170,6 @@ func (s *server) channels(w http.ResponseWriter, r *http.Request) {
 	}
 	var told *receipts
 	if slip := out.takeSlip(); slip != nil {
-		defer slip.Close()
 		told = &receipts{Slip: slip}
 		told.begin, _ = out.progress()
 	}
@@ -180,9 +183,14 @@ func (s *server) channels(w http.ResponseWriter, r *http.Request) {
 		receipts:   told,
 	}
 	c.jupyterServer = !c.v1 && strings.HasPrefix(r.UserAgent(), "Tornado/")
-	if err := c.run(s.ctx); err != nil {
-		s.cfg.Log.Debug("client ended", "cause", err)
-	}
+	s.clients.Go(func() {
+		if told != nil {
+			defer told.Close()
+		}
+		if err := c.run(s.ctx); err != nil {
+			s.cfg.Log.Debug("client ended", "cause", err)
+		}
+	})
 }
 
 // newID returns a random id of 32 hex digits.

@@ -176,6 +176,7 @@ func (h *hub) confirm(c *client, arrived mark) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	c.confirmed = max(c.confirmed, arrived.end)
+	c.settle(arrived.end)
 	if c.session.client == c {
 		c.session.confirmed = max(c.session.confirmed, arrived.position)
 	}
