@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"cellblock.io/cellblock/internal/config"
 	"cellblock.io/cellblock/kernels/bridge"
@@ -33,7 +35,14 @@ each kernel. By hand it makes any kernel reachable, for tests and for the curiou
 			if a.logLevel != "" {
 				cfg.Log = a.logger("text", level(a.logLevel))
 			}
-			return bridge.Run(cmd.Context(), cfg)
+			ctx, stop := context.WithCancel(cmd.Context())
+			var parts errgroup.Group
+			parts.Go(func() error { return new(collector).Run(ctx) })
+			parts.Go(func() error {
+				defer stop()
+				return bridge.Run(ctx, cfg)
+			})
+			return parts.Wait()
 		},
 	}
 	cmd.Flags().StringVar(&cfg.ConnectionFile, "connection-file", "", "the kernel's connection `file`")

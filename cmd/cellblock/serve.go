@@ -147,6 +147,7 @@ func (s *server) run(ctx context.Context, ln net.Listener) error {
 	if err != nil {
 		return err
 	}
+	s.stack.start("memory", new(collector).Run)
 	s.stack.start("health", h.Run)
 	s.stack.start("kernels", manager.Run)
 	s.stack.start("gateway", func(ctx context.Context) error { return g.Run(ctx, ln) })
