@@ -94,7 +94,7 @@ func comesAnew(t *testing.T, ch *channels, taken *cell) {
 		}
 	}
 	t.Logf("told after %v", time.Since(began).Round(time.Millisecond))
-	if !strings.Contains(said.String(), "stopped answering") || taken.status != "error" || !taken.idle {
+	if !strings.Contains(said.String(), "does not answer any more") || taken.status != "error" || !taken.idle {
 		t.Errorf("clients read %q; the cell has the reply %q, idle: %v", said.String(), taken.status, taken.idle)
 	}
 	if got := ch.finish(t, ch.start(t, "print('x' in globals())"), replaceTime); got != "False\n" {

@@ -52,7 +52,7 @@ func beating(name string, echo func(p *Peer, beat [][]byte)) Attack {
 
 // silent makes the kernel fall silent, once.
 func silent(name string, echo func(p *Peer, beat [][]byte)) Attack {
-	return Attack{Name: name, Slow: true, Ends: true, Says: "stopped answering", Act: func(p *Peer, _ wire.Message) {
+	return Attack{Name: name, Slow: true, Ends: true, Says: "does not answer any more", Act: func(p *Peer, _ wire.Message) {
 		p.Kernel.echoWith(echo)
 	}}
 }
