@@ -6,11 +6,12 @@ GO      ?= go
 BIN     := bin/cellblock
 # The test instance has a user, storage and directories of its own, beside an installed one.
 INSTANCE ?= cellblock-test
+SOAK     ?= 1h
 FUZZTIME ?= 5s
 # e2e/setup puts a current Node there where the machine's is too old.
 export PATH := $(or $(E2E_CACHE),/var/cache/cellblock-e2e)/node/bin:$(PATH)
 
-.PHONY: all help build fmt vet lint unit prepare integration clients web e2e test bench microbench fuzz clean
+.PHONY: all help build fmt vet lint unit prepare integration clients web e2e soak test bench microbench fuzz clean
 
 all: fmt vet lint unit ## format, vet, staticcheck, unit tests
 
@@ -46,6 +47,10 @@ web: clients ## the page's unit tests, types and build
 
 e2e: prepare clients build ## real clients against a real gateway (as root)
 	E2E_CELLBLOCK=$(CURDIR)/$(BIN) E2E_INSTANCE=$(INSTANCE) $(GO) test -tags "e2e $(GOTAGS)" -count=1 -v -timeout 15m ./e2e/...
+
+soak: prepare build ## everything that misbehaves, for SOAK=1h: nothing may leak (as root); make e2e has it for seconds
+	E2E_SOAK=$(SOAK) E2E_CELLBLOCK=$(CURDIR)/$(BIN) E2E_INSTANCE=$(INSTANCE) \
+		$(GO) test -tags "e2e $(GOTAGS)" -count=1 -v -timeout 0 -run '^TestSoak$$' ./e2e
 
 test: prepare all integration web e2e ## all of it; sets up what it needs (as root)
 	$(MAKE) fuzz FUZZTIME=2s
