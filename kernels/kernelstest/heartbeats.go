@@ -30,16 +30,24 @@ func Heartbeats() []Attack {
 			}
 		}),
 		{Name: "echo of 65 bytes", Ends: true, Slow: true, Says: "no kernel may send", Act: func(p *Peer, _ wire.Message) {
-			p.Kernel.echoWith(func(p *Peer, _ [][]byte) { _ = p.Send([][]byte{make([]byte, 65)}) })
+			p.Kernel.echoOnce(func(p *Peer) { _ = p.Send([][]byte{make([]byte, 65)}) })
 		}},
 		{Name: "echo of 1 GiB", Ends: true, Slow: true, Says: "no kernel may send", Act: func(p *Peer, _ wire.Message) {
-			p.Kernel.echoWith(func(p *Peer, _ [][]byte) { _, _ = p.Write(FrameHead(0, 1<<30)) })
+			p.Kernel.echoOnce(func(p *Peer) { _, _ = p.Write(FrameHead(0, 1<<30)) })
 		}},
 	}
 }
 
 // echoWith has fn called at each beat until the link ends, instead of an echo.
 func (k *HostileKernel) echoWith(fn func(p *Peer, beat [][]byte)) { k.echo.Store(&fn) }
+
+// echoOnce has fn called at the next beat only: each link that ends so takes what was asked in it along.
+func (k *HostileKernel) echoOnce(fn func(p *Peer)) {
+	k.echoWith(func(p *Peer, _ [][]byte) {
+		k.echo.Store(nil)
+		fn(p)
+	})
+}
 
 // beating does no harm: the kernel is asked on when six beats, longer than a silence may last, have gone that way.
 func beating(name string, echo func(p *Peer, beat [][]byte)) Attack {
