@@ -19,6 +19,7 @@ type batchConn struct {
 	mu       sync.Mutex
 	corked   bool
 	isShut   bool
+	cut      error // why a frame was cut off in its midst; nothing may follow
 	pending  []byte
 	written  int64     // bytes that the operating system has taken
 	deadline time.Time // for a write that is not collected
@@ -88,12 +89,25 @@ func (b *batchConn) Write(p []byte) (int, error) {
 	if b.corked {
 		deadline = time.Now().Add(clientWriteTime)
 	}
+	return b.send(deadline, p)
+}
+
+// send writes pieces by a deadline. After an error that has cut a frame nothing more goes out: what follows would be
+// taken for the rest of it. Called with mu held.
+func (b *batchConn) send(deadline time.Time, pieces ...[]byte) (int, error) {
+	if b.cut != nil {
+		return 0, b.cut
+	}
 	if err := b.Conn.SetWriteDeadline(deadline); err != nil {
 		return 0, err
 	}
-	n, err := b.Conn.Write(p)
-	b.written += int64(n)
-	return n, err
+	all := net.Buffers(pieces)
+	n, err := all.WriteTo(b.Conn)
+	b.written += n
+	if n > 0 {
+		b.cut = err
+	}
+	return int(n), err
 }
 
 // writeMessage sends one WebSocket message as one unmasked frame (RFC 6455 §5.2) of the given kind, its payload in
@@ -124,13 +138,9 @@ func (b *batchConn) writeMessage(kind int, pieces ...[]byte) error {
 		}
 		return b.flush()
 	}
-	all := append(net.Buffers{b.pending}, pieces...)
+	head := b.pending
 	b.pending = nil
-	if err := b.Conn.SetWriteDeadline(time.Now().Add(clientWriteTime)); err != nil {
-		return err
-	}
-	n, err := all.WriteTo(b.Conn)
-	b.written += n
+	_, err := b.send(time.Now().Add(clientWriteTime), append([][]byte{head}, pieces...)...)
 	return err
 }
 
@@ -172,11 +182,7 @@ func (b *batchConn) flush() error {
 	if len(b.pending) == 0 {
 		return nil
 	}
-	if err := b.Conn.SetWriteDeadline(time.Now().Add(clientWriteTime)); err != nil {
-		return err
-	}
-	n, err := b.Conn.Write(b.pending)
-	b.written += int64(n)
+	_, err := b.send(time.Now().Add(clientWriteTime), b.pending)
 	b.pending = b.pending[:0]
 	if cap(b.pending) > maxCollected {
 		b.pending = nil

@@ -82,8 +82,8 @@ type client struct {
 
 	receipts  *receipts // nil when no gateway tells; what follows is guarded by the hub's mu
 	heard     time.Time // when it ceased to be read; zero before
-	left      bool      // our close frame has been sent
-	answered  bool      // and the client has answered it
+	left      int       // the code of our close frame, once it is on its way
+	answered  bool      // the client has answered it with the same code, as RFC 6455 has it
 	parted    bool      // the client has closed by itself
 	confirmed int64     // bytes of the connection that have arrived as a pong proves
 	marks     []mark    // messages that were written and are not known to have arrived
@@ -316,7 +316,7 @@ func (c *client) pong() error {
 
 // sayGoodbye closes the WebSocket with a code that says why.
 func (c *client) sayGoodbye(why closing) error {
-	c.hub.leaving(c)
+	c.hub.leaving(c, why.code)
 	message := websocket.FormatCloseMessage(why.code, why.text)
 	if err := c.ws.WriteControl(websocket.CloseMessage, message, time.Now().Add(closeTime)); err != nil {
 		return fmt.Errorf("close: %w", err)

@@ -202,14 +202,15 @@ func (h *hub) heardLast(c *client, last error) {
 	c.heard = time.Now()
 	var closed *websocket.CloseError
 	said := errors.As(last, &closed) && closed.Code != websocket.CloseAbnormalClosure // which is no frame
-	c.answered, c.parted = said && c.left, said && !c.left
+	c.answered = said && closed.Code == c.left // with the same code, as RFC 6455 has it: its own close may cross ours
+	c.parted = said && !c.answered
 }
 
-// leaving records that c's close frame is about to be sent.
-func (h *hub) leaving(c *client) {
+// leaving records that c's close frame is about to be sent, with that code.
+func (h *hub) leaving(c *client, code int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	c.left = true
+	c.left = code
 }
 
 // currentSession is the present kernel process's session id.
