@@ -11,11 +11,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"cellblock.io/cellblock/gateway"
+	"cellblock.io/cellblock/kernels"
 )
 
 // dialFunc is how the gateway reaches bridges.
@@ -59,8 +61,20 @@ func met(conn net.Conn, do func(visit)) {
 	do(visit{conn, in, req})
 }
 
-// onSocket makes a bridge on a Unix socket, which ends with the test.
+// onSocket makes a bridge on a Unix socket, which ends with the test and takes leave of nobody.
 func onSocket(t testing.TB, do func(visit)) dialFunc {
+	t.Helper()
+	return onSocketWithLeaves(t, func(v visit) {
+		if strings.HasPrefix(v.req.URL.Path, kernels.LeavePath) {
+			_, _ = io.WriteString(v, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+			return
+		}
+		do(v)
+	})
+}
+
+// onSocketWithLeaves is onSocket for a bridge that is asked to take leave as well.
+func onSocketWithLeaves(t testing.TB, do func(visit)) dialFunc {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "gw") // shorter than the test's own: a socket's path is
 	if err != nil {

@@ -295,7 +295,7 @@ func TestDrainSendsClientsAwayToComeBack(t *testing.T) {
 	var mu sync.Mutex
 	open := map[string]visit{}
 	l := serve(t, func(c *gateway.Config) {
-		c.Dial = onSocket(t, func(v visit) {
+		c.Dial = onSocketWithLeaves(t, func(v visit) {
 			if connection, ok := strings.CutPrefix(v.req.URL.Path, kernels.LeavePath); ok {
 				mu.Lock()
 				leaving, ok := open[connection]
