@@ -202,7 +202,7 @@ func (h *hub) heardLast(c *client, last error) {
 	c.heard = time.Now()
 	var closed *websocket.CloseError
 	said := errors.As(last, &closed) && closed.Code != websocket.CloseAbnormalClosure // which is no frame
-	c.answered = said && closed.Code == c.left // with the same code, as RFC 6455 has it: its own close may cross ours
+	c.answered = said && closed.Code == c.left                                        // with the same code, as RFC 6455 has it: its own close may cross ours
 	c.parted = said && !c.answered
 }
 
