@@ -71,27 +71,31 @@ func (g *gateway) leftOfKernels(t *testing.T) (left []string) {
 	return append(left, g.keys(t)...)
 }
 
-// keys lists the keys in Redis that belong to kernels. Users, tokens, quotas and user ids stay.
-func (g *gateway) keys(t *testing.T) []string {
+// redis connects to the gateway's private Redis. Whoever asks closes it.
+func (g *gateway) redis(t *testing.T) *redis.Client {
 	t.Helper()
 	for _, path := range g.sockets() {
-		if filepath.Base(path) != "redis.sock" {
-			continue
+		if filepath.Base(path) == "redis.sock" {
+			return redis.NewClient(&redis.Options{Network: "unix", Addr: path})
 		}
-		client := redis.NewClient(&redis.Options{Network: "unix", Addr: path})
-		defer client.Close()
-		var found []string
-		for _, pattern := range []string{"cellblock:kernel*", "cellblock:session*", "cellblock:owners"} {
-			keys, err := client.Keys(context.Background(), pattern).Result()
-			if err != nil {
-				t.Fatalf("ask redis for keys: %v", err)
-			}
-			found = append(found, keys...)
-		}
-		return found
 	}
 	t.Fatalf("no redis.sock below %s", g.run)
 	return nil
+}
+
+// keys lists the keys in Redis that belong to kernels. Users, tokens, quotas and user ids stay.
+func (g *gateway) keys(t *testing.T) (found []string) {
+	t.Helper()
+	client := g.redis(t)
+	defer client.Close()
+	for _, pattern := range []string{"cellblock:kernel*", "cellblock:session*", "cellblock:owners"} {
+		keys, err := client.Keys(context.Background(), pattern).Result()
+		if err != nil {
+			t.Fatalf("ask redis for keys: %v", err)
+		}
+		found = append(found, keys...)
+	}
+	return found
 }
 
 // leftInGateway compares the gateway's goroutines with those that it had when it was fresh.

@@ -16,15 +16,11 @@ import (
 // channels upgrades a request to the kernel's WebSocket, whose bytes are carried from then on. Whose kernel it is is
 // looked up before anything else about the request is.
 func (g *Gateway) channels(c *call) error {
-	id, err := c.kernelID()
+	k, err := g.kernel(c)
 	if err != nil {
 		return err
 	}
-	k, err := g.cfg.Kernels.Get(c.ctx(), c.owner(), id)
-	if err != nil {
-		return ofKernel(id, err)
-	}
-	h, err := readHandshake(c.r, id)
+	h, err := readHandshake(c.r, k.ID)
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func readHandshake(r *http.Request, kernelID string) (handshake, error) {
 	}
 	query := r.URL.Query()
 	session := query.Get("session_id")
-	if len(session) > maxSessionID || printable(session) != session {
+	if len(session) > kernels.MaxSessionID || printable(session) != session {
 		return handshake{}, invalid("The session_id must be at most 255 printable ASCII characters.")
 	}
 	begin, err := channelsPosition(query)

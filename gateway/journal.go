@@ -61,8 +61,8 @@ func pagePosition(query url.Values) (url.Values, error) {
 		return asked, err
 	}
 	n, err := strconv.Atoi(query.Get("limit"))
-	if err != nil || n < 1 || n > maxPageItems {
-		return nil, invalid(fmt.Sprintf("limit must be a number from 1 to %d.", maxPageItems))
+	if err != nil || n < 1 || n > kernels.MaxPageItems {
+		return nil, invalid(fmt.Sprintf("limit must be a number from 1 to %d.", kernels.MaxPageItems))
 	}
 	asked.Set("limit", strconv.Itoa(n))
 	return asked, nil
@@ -72,13 +72,9 @@ func pagePosition(query url.Values) (url.Values, error) {
 // Whose kernel it is is looked up before anything else about the request is. The page goes through as it comes; when it
 // breaks off the client sees that, since its length was announced.
 func (g *Gateway) journal(c *call) error {
-	id, err := c.kernelID()
+	k, err := g.kernel(c)
 	if err != nil {
 		return err
-	}
-	k, err := g.cfg.Kernels.Get(c.ctx(), c.owner(), id)
-	if err != nil {
-		return ofKernel(id, err)
 	}
 	asked, err := pagePosition(c.r.URL.Query())
 	if err != nil {
@@ -92,13 +88,13 @@ func (g *Gateway) journal(c *call) error {
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
-	page, err := askPage(conn, "/api/kernels/"+url.PathEscape(id)+"/journal?"+asked.Encode())
+	page, err := askBridge(conn, http.MethodGet, "/api/kernels/"+url.PathEscape(k.ID)+"/journal?"+asked.Encode())
 	if err != nil {
 		return err
 	}
 	switch {
 	case page.StatusCode == http.StatusNotFound:
-		return kernelGone(id)
+		return kernelGone(k.ID)
 	case page.StatusCode == http.StatusServiceUnavailable:
 		return refuse(http.StatusServiceUnavailable, "busy", "This kernel's journal is being read by too many at once. Try again.")
 	case page.StatusCode != http.StatusOK || page.ContentLength < 0 || page.ContentLength > maxPage:
@@ -113,22 +109,23 @@ func (g *Gateway) journal(c *call) error {
 	return nil
 }
 
-// askPage sends the request on a fresh connection and reads the head of the answer, of at most maxHead bytes.
-func askPage(conn net.Conn, target string) (*http.Response, error) {
-	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: bridge\r\nConnection: close\r\n\r\n", target); err != nil {
-		return nil, unreachable(fmt.Errorf("ask for journal: %w", err))
+// askBridge sends a request without a body on a fresh connection and reads the head of the answer, of at most maxHead
+// bytes. Its body has at most maxPage.
+func askBridge(conn net.Conn, method, target string) (*http.Response, error) {
+	if _, err := fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: bridge\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", method, target); err != nil {
+		return nil, unreachable(fmt.Errorf("ask bridge: %w", err))
 	}
 	limited := &io.LimitedReader{R: conn, N: maxHead}
-	answer := bufio.NewReaderSize(limited, maxHead)
-	if _, err := answer.Peek(1); err != nil {
+	in := bufio.NewReaderSize(limited, maxHead)
+	if _, err := in.Peek(1); err != nil {
 		return nil, unreachable(fmt.Errorf("read answer: %w", err))
 	}
-	page, err := http.ReadResponse(answer, nil)
+	answer, err := http.ReadResponse(in, nil)
 	if err != nil {
 		return nil, badBridge(fmt.Errorf("%w: read answer: %w", errBridge, err))
 	}
 	limited.N = maxPage
-	return page, nil
+	return answer, nil
 }
 
 // unreachable is the refusal when nobody listens at a kernel's bridge.

@@ -72,14 +72,23 @@ func (g *Gateway) listKernels(c *call) error {
 	return nil
 }
 
-func (g *Gateway) getKernel(c *call) error {
+// kernel looks up the kernel that the path names, with its owner.
+func (g *Gateway) kernel(c *call) (kernels.Kernel, error) {
 	id, err := c.kernelID()
 	if err != nil {
-		return err
+		return kernels.Kernel{}, err
 	}
 	k, err := g.cfg.Kernels.Get(c.ctx(), c.owner(), id)
 	if err != nil {
-		return ofKernel(id, err)
+		return kernels.Kernel{}, ofKernel(id, err)
+	}
+	return k, nil
+}
+
+func (g *Gateway) getKernel(c *call) error {
+	k, err := g.kernel(c)
+	if err != nil {
+		return err
 	}
 	c.json(http.StatusOK, modelOf(k))
 	return nil

@@ -16,12 +16,10 @@ const (
 
 	maxName        = 256  // bytes in a kernelspec's name, a type, an echoed id
 	maxSessionText = 4096 // bytes in a session's path or name
-	maxSessionID   = 255  // bytes in the session_id of a WebSocket
 	maxUserAgent   = 256  // bytes of it that the bridge sees
 	maxPermissions = 64   // resources asked for in /api/me, and actions of one
 
-	maxPageItems = 1000      // messages in a page of a journal
-	maxPage      = 160 << 20 // bytes of one: a kernel's largest message, its buffers in base64
+	maxPage = 160 << 20 // bytes of one: a kernel's largest message, its buffers in base64
 
 	maxEnv      = 64   // variables handed to a kernel
 	maxEnvValue = 4096 // bytes in one

@@ -1,11 +1,9 @@
 package gateway
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -87,19 +85,11 @@ func (g *Gateway) leaver(handle, connection string) func() error {
 		}
 		defer conn.Close()
 		_ = conn.SetDeadline(time.Now().Add(leaveTimeout))
-		head := "POST " + kernels.LeavePath + connection + " HTTP/1.1\r\nHost: bridge\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-		if _, err := io.WriteString(conn, head); err != nil {
-			return fmt.Errorf("send: %w", err)
+		answer, err := askBridge(conn, http.MethodPost, kernels.LeavePath+connection)
+		if err == nil && answer.StatusCode != http.StatusNoContent {
+			err = fmt.Errorf("%w: answer %s", errBridge, answer.Status)
 		}
-		resp, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, maxHead)), nil)
-		if err != nil {
-			return fmt.Errorf("read answer: %w", err)
-		}
-		_ = resp.Body.Close()
-		if resp.StatusCode != http.StatusNoContent {
-			return fmt.Errorf("answer %s", resp.Status)
-		}
-		return nil
+		return err
 	}
 }
 

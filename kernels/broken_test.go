@@ -45,10 +45,7 @@ func TestKernelThatKeepsBreakingIsGivenUp(t *testing.T) {
 	k := r.started(g, alice)
 	r.change(k, func(rec *kernels.Record) { rec.Deaths, rec.Started = 5, time.Now().Add(-11*time.Second) })
 	r.breaks(k, time.Now().Add(-5*time.Second)) // it ran well for 6 s only
-	r.gone(k)
-	if got := r.world.Farewell(k.Handle); got != "The kernel died 6 times in a row and was not started again, the last time: it did not answer any more." {
-		t.Errorf("clients read %q", got)
-	}
+	r.goneWith(k, "The kernel died 6 times in a row and was not started again, the last time: it did not answer any more.")
 }
 
 func TestStableRunBeforeTheBreakMakesDeathsForgotten(t *testing.T) {

@@ -151,10 +151,7 @@ func TestReviveThatFailsEndsTheKernel(t *testing.T) {
 	k := r.started(g, alice)
 	r.world.Halve(k.Handle)
 	r.world.KillKernel(k.Handle)
-	r.gone(k)
-	if got := r.world.Farewell(k.Handle); got != "The kernel's container is gone." {
-		t.Errorf("clients read %q", got)
-	}
+	r.goneWith(k, "The kernel's container is gone.")
 }
 
 func TestStopDuringARevival(t *testing.T) {

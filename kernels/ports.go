@@ -106,6 +106,12 @@ const (
 	LeavePath        = "/control/leave/"
 )
 
+// Bounds that a gateway and a bridge both hold to.
+const (
+	MaxSessionID = 255  // bytes in the session_id of a WebSocket
+	MaxPageItems = 1000 // messages in a page of a journal
+)
+
 // News is what a sentence for clients is about.
 type News string
 

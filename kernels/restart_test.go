@@ -123,10 +123,7 @@ func TestRestartWithoutAnAnswerEndsTheKernel(t *testing.T) {
 	r.world.Mute(k.Handle, 1)
 	_, err := g.Restart(r.ctx, alice, k.ID)
 	wantKind(t, err, kernels.ErrDead)
-	r.gone(k)
-	if got := r.world.Farewell(k.Handle); got != "The kernel did not answer within 1 s and was shut down." {
-		t.Errorf("clients read %q", got)
-	}
+	r.goneWith(k, "The kernel did not answer within 1 s and was shut down.")
 	var said *kernels.RequestError
 	if !errors.As(err, &said) || said.Sentence != r.world.Farewell(k.Handle) {
 		t.Errorf("the caller reads %v", err)

@@ -165,6 +165,15 @@ func (r *rig) gone(k kernels.Kernel) {
 	}
 }
 
+// goneWith is gone, and the kernel's clients have read that sentence.
+func (r *rig) goneWith(k kernels.Kernel, sentence string) {
+	r.t.Helper()
+	r.gone(k)
+	if got := r.world.Farewell(k.Handle); got != sentence {
+		r.t.Errorf("clients read %q", got)
+	}
+}
+
 // change rewrites a kernel's record behind the gateways' back.
 func (r *rig) change(k kernels.Kernel, fn func(*kernels.Record)) {
 	r.t.Helper()

@@ -125,10 +125,7 @@ func TestClientsOwnTimeout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.gone(k)
-	if got := r.world.Farewell(k.Handle); got != "The kernel did not answer within 1 s and was shut down." {
-		t.Errorf("clients read %q", got)
-	}
+	r.goneWith(k, "The kernel did not answer within 1 s and was shut down.")
 }
 
 func TestStartThatFails(t *testing.T) {
@@ -230,10 +227,7 @@ func TestTwoStopsAtOnce(t *testing.T) {
 	if one != nil || !errors.Is(two, kernels.ErrNotFound) {
 		t.Errorf("got %v and %v", one, two)
 	}
-	r.gone(k)
-	if got := r.world.Farewell(k.Handle); got != "Shut down by its owner." {
-		t.Errorf("clients read %q", got)
-	}
+	r.goneWith(k, "Shut down by its owner.")
 }
 
 func TestStopGoesOnWithoutItsCaller(t *testing.T) {

@@ -63,8 +63,8 @@ func (b *batchConn) Close() error {
 	return b.Conn.Close()
 }
 
-// SetWriteDeadline is for writes that are not collected. What was collected has a deadline of its own: a pong in its
-// midst, which is given a second, must not cut a slow client off.
+// SetWriteDeadline is for writes that are not collected. What was collected has a deadline of its own: a close frame
+// in its midst, which is given a second or two, must not cut a slow client off.
 func (b *batchConn) SetWriteDeadline(t time.Time) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

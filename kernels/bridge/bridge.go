@@ -64,9 +64,8 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	cfg.Log.Info("bridge listens", "address", l.Addr().String())
-	h := newHub(cfg.Log)
-	h.journal = newJournal(cmp.Or(cfg.JournalBytes, journalBytes), cmp.Or(cfg.JournalMessages, journalCount))
-	s := &server{hub: h, cfg: cfg, pages: make(chan struct{}, maxPages), large: make(chan struct{}, 1)}
+	h := newHub(cfg.Log, newJournal(cmp.Or(cfg.JournalBytes, journalBytes), cmp.Or(cfg.JournalMessages, journalCount)))
+	s := &server{hub: h, cfg: cfg, pages: make(chan struct{}, maxPages), largePages: make(chan struct{}, 1)}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return h.serveKernel(ctx, file) })
 	g.Go(func() error { return s.run(ctx, l) })

@@ -22,8 +22,6 @@ const (
 	maxBadFrames     = 100
 	batchItems       = 256
 	batchBytes       = 64 << 10         // a ping follows each, so this is about what a client that lags may get twice
-	pingPeriod       = 25 * time.Second // a sign of life when there is nothing else to send
-	pongWait         = 90 * time.Second // clients that answer pings only while they read need long
 	messageTime      = 90 * time.Second // for a whole message of a client's
 	clientWriteTime  = 90 * time.Second
 	answerTime       = 5 * time.Second // for the client to answer our close frame, behind all that is on its way
@@ -73,12 +71,12 @@ type client struct {
 	pings       pings
 	owedPong    atomic.Pointer[string] // payload of the client's last ping, until the writer answers it
 	frame       []byte                 // room for one message, the writer's
+	piece       [1][]byte              // room for that as a list
 	items       []item                 // room for one batch, the writer's
 	pace        pace
 	bad         int
 	rate        bucket
-	within      bool   // the reader is within a message
-	cut         func() // ends the connection at once, in whatever it is; set by run
+	within      bool // the reader is within a message
 
 	receipts  *receipts // nil when no gateway tells; what follows is guarded by the hub's mu
 	heard     time.Time // when it ceased to be read; zero before
@@ -103,9 +101,11 @@ func (c *client) closeWith(why closing) {
 	offer(c.closings, why)
 }
 
+// cut ends the connection at once, in whatever it is. It does not block, for those who hold the hub's mu.
+func (c *client) cut() { go c.ws.Close() }
+
 // run serves the connection until it ends.
 func (c *client) run(ctx context.Context) error {
-	c.cut = func() { go c.ws.Close() } // it is called with the hub's mu held
 	if err := c.hub.attach(c); err != nil {
 		c.sayGoodbye(closing{websocket.CloseTryAgainLater, err.Error()})
 		c.ws.Close()
@@ -186,8 +186,8 @@ func (c *client) readLoop(ctx context.Context) error {
 	}
 }
 
-// readMessage reads and takes one message that has begun. Of large ones, all clients together have one in memory that is not whole
-// yet; the others wait, and their clients with them.
+// readMessage reads and takes one message that has begun. Of large ones, all clients together have one in memory that is
+// not whole yet; the others wait, and their clients with them.
 func (c *client) readMessage(ctx context.Context, kind int, r io.Reader) error {
 	c.within = true
 	defer func() { c.within = false }()
@@ -200,8 +200,8 @@ func (c *client) readMessage(ctx context.Context, kind int, r io.Reader) error {
 	}
 	if len(frame) == smallRequest {
 		select {
-		case c.hub.large <- struct{}{}:
-			defer func() { <-c.hub.large }()
+		case c.hub.largeRequests <- struct{}{}:
+			defer func() { <-c.hub.largeRequests }()
 		case <-ctx.Done():
 			return fmt.Errorf("read: %w", ctx.Err())
 		}
@@ -270,7 +270,7 @@ func (c *client) writeLoop(ctx context.Context) error {
 		if finished {
 			return c.sayGoodbye(closeEnded)
 		}
-		c.frame, c.items = nil, nil
+		c.frame, c.piece[0], c.items = nil, nil, nil
 		c.out.rest()
 		var confirm <-chan time.Time
 		if wait, ok := c.pings.due(c.position, time.Now()); ok {

@@ -16,7 +16,7 @@ import (
 
 // busyHub is one whose kernel has taken two cells, a comm and a request for completion of two sessions.
 func busyHub() *hub {
-	h := newHub(slog.New(slog.DiscardHandler))
+	h := newHub(slog.New(slog.DiscardHandler), newJournal(journalBytes, journalCount))
 	h.phase, h.generation, h.kernelSession = running, 1, "k"
 	h.activity.lastParent = []byte(`{"msg_id":"1"}`)
 	for i, kind := range []string{"execute_request", "execute_request", "comm_msg", "complete_request", "shutdown_request"} {

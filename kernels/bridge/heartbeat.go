@@ -187,8 +187,8 @@ func (t *heart) hear(ctx context.Context, g *guard) error {
 	}
 }
 
-// listen follows the heartbeat of the process that l is linked to, if it has one.
-func (h *hub) listen(ctx context.Context, l *link, implementation string) error {
+// followHeartbeat follows the heartbeat of the process that l is linked to, if it has one.
+func (h *hub) followHeartbeat(ctx context.Context, l *link, implementation string) error {
 	if l.dialer.file.HeartbeatPort == 0 {
 		return nil
 	}

@@ -35,7 +35,8 @@ const (
 type hub struct {
 	log   *slog.Logger
 	began time.Time
-	large chan struct{} // full while a client's large message is being read
+	// largeRequests is full while a client's large message is being read.
+	largeRequests chan struct{}
 
 	mu       sync.Mutex // nothing blocks while it is held
 	phase    phase
@@ -71,12 +72,11 @@ type request struct {
 	message wire.Message
 }
 
-func newHub(log *slog.Logger) *hub {
+func newHub(log *slog.Logger, j *journal) *hub {
 	return &hub{
 		log:      log,
 		began:    time.Now(),
-		large:    make(chan struct{}, 1),
-		journal:  newJournal(journalBytes, journalCount),
+		journal:  j,
 		history:  newHistory(),
 		sessions: make(map[string]*session),
 		pending:  newPendings(),
@@ -84,6 +84,8 @@ func newHub(log *slog.Logger) *hub {
 		own:      make(map[string]func(wire.Message, wire.Header)),
 		activity: newActivity(),
 		changed:  make(chan struct{}),
+
+		largeRequests: make(chan struct{}, 1),
 	}
 }
 

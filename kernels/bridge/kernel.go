@@ -57,7 +57,7 @@ func (h *hub) serveLink(ctx context.Context, l *link) error {
 		}
 		h.kernelUp(l, kernel.session)
 		g.Go(func() error { return h.endWhatWasLost(ctx, l) })
-		return h.listen(ctx, l, kernel.implementation())
+		return h.followHeartbeat(ctx, l, kernel.implementation())
 	})
 	return g.Wait()
 }

@@ -23,10 +23,11 @@ type unended struct {
 	wanted chan struct{} // holds a value when there are some
 }
 
-// answered is when a reply came, and the parent header that it had.
+// answered is when a reply came, and the parent header that it had, as it came and parsed.
 type answered struct {
 	at     time.Time
 	parent []byte
+	header wire.Header
 }
 
 func newUnended() unended {
@@ -34,9 +35,9 @@ func newUnended() unended {
 }
 
 // replied takes note of a reply whose request has not ended.
-func (u *unended) replied(msgID string, parent []byte) {
+func (u *unended) replied(parent []byte, header wire.Header) {
 	if len(u.byID) < maxPending {
-		u.byID[msgID] = answered{time.Now(), parent}
+		u.byID[header.MsgID] = answered{time.Now(), parent, header}
 		offer(u.wanted, struct{}{})
 	}
 }
@@ -124,12 +125,7 @@ func (h *hub) sayIdle(ids []string) {
 		}
 		h.log.Info("an idle was lost", "generation", h.generation)
 		e := synthetic(h.kernelSession, "status", a.parent, map[string]string{"execution_state": string(kernels.Idle)})
-		parent, err := wire.ParseHeader(a.parent)
-		if err != nil { // it has been parsed before
-			h.unended.ended(id)
-			continue
-		}
-		h.noteIdle(e.header, parent, &e.message)
+		h.noteIdle(e.header, a.header, &e.message)
 		h.publish(e)
 	}
 }

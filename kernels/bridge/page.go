@@ -9,16 +9,18 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"cellblock.io/cellblock/kernels"
+	"cellblock.io/cellblock/kernels/wire"
 )
 
 // Bounds of one page of the journal, and of those that are under way: they keep messages in memory that the journal may
 // have given up meanwhile.
 const (
-	maxPageItems = 1000
-	pageBytes    = 4 << 20 // of messages; the last one of a page may go beyond, by its size
-	maxPages     = 4
-	largePage    = 2 * pageBytes    // of those that are larger, one may be under way
-	pageTime     = 60 * time.Second // to write one
+	pageBytes = 4 << 20 // of messages; the last one of a page may go beyond, by its size
+	maxPages  = 4
+	largePage = 2 * pageBytes    // of those that are larger, one may be under way
+	pageTime  = 60 * time.Second // to write one
 )
 
 // page is a part of the journal. Marshalled it is the beginning of the answer.
@@ -113,8 +115,8 @@ func (s *server) takePage(a asks, limit int) (p page, done func()) {
 		return p, func() { <-s.pages }
 	}
 	select {
-	case s.large <- struct{}{}:
-		return p, func() { <-s.large; <-s.pages }
+	case s.largePages <- struct{}{}:
+		return p, func() { <-s.largePages; <-s.pages }
 	default:
 		<-s.pages
 		return page{}, nil
@@ -124,11 +126,11 @@ func (s *server) takePage(a asks, limit int) (p page, done func()) {
 // pageLimit reads the query's limit.
 func pageLimit(query url.Values) (int, error) {
 	if !query.Has("limit") {
-		return maxPageItems, nil
+		return kernels.MaxPageItems, nil
 	}
 	limit, err := strconv.Atoi(query.Get("limit"))
-	if err != nil || limit < 1 || limit > maxPageItems {
-		return 0, fmt.Errorf("limit must be a number from 1 to %d", maxPageItems)
+	if err != nil || limit < 1 || limit > kernels.MaxPageItems {
+		return 0, fmt.Errorf("limit must be a number from 1 to %d", kernels.MaxPageItems)
 	}
 	return limit, nil
 }
@@ -172,8 +174,10 @@ func (p *page) parts() (parts []part, size int) {
 		}
 		e := &p.items[i].entry
 		m := &e.message
-		head := open(told{p.places[i], string(m.Channel), e.header.MsgID, e.header.MsgType}, `"header":`)
-		add(head, m.Header, parentName, m.Parent, metadataName, m.Metadata, contentName, m.Content, buffersName)
+		head := open(told{p.places[i], string(m.Channel), e.header.MsgID, e.header.MsgType}, "")
+		add(head)
+		add(wire.Parts(nil, m)...)
+		add(buffersName)
 		for n, b := range m.Buffers {
 			if n > 0 {
 				add([]byte(","))
@@ -199,13 +203,10 @@ type told struct {
 	MsgType string `json:"msg_type"`
 }
 
-// What stands between a message's parts, which are JSON objects.
+// What stands around a message's buffers.
 var (
-	parentName   = []byte(`,"parent_header":`)
-	metadataName = []byte(`,"metadata":`)
-	contentName  = []byte(`,"content":`)
-	buffersName  = []byte(`,"buffers":[`)
-	quote        = []byte(`"`)
+	buffersName = []byte(`,"buffers":[`)
+	quote       = []byte(`"`)
 )
 
 // open returns v, which marshals to an object with members, as one that goes on with next.

@@ -9,6 +9,12 @@ import (
 const (
 	maxPings  = 256                  // under way on one connection
 	pingEvery = 2 * time.Millisecond // at most
+
+	pingPeriod = 25 * time.Second // a sign of life when there is nothing else to send
+	pongWait   = 90 * time.Second // clients that answer pings only while they read need long
+	// silentFor: a client that has not confirmed a ping for longer than this, and some round trips, when its
+	// connection ended was out of reach before that.
+	silentFor = 250 * time.Millisecond
 )
 
 // untilPings is the time until clients get their next sign of life: all of a kernel's at once, which wakes the bridge, the

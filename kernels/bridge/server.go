@@ -25,20 +25,19 @@ import (
 const (
 	maxRequestHead = 16 << 10
 	headTime       = 10 * time.Second
-	maxSessionID   = 255
 	serverStop     = 3 * time.Second
 	readBuffer     = 512 // of each client; what is larger is read past it
 )
 
 // server is the HTTP side of a bridge.
 type server struct {
-	hub      *hub
-	cfg      Config
-	upgrader websocket.Upgrader
-	clients  sync.WaitGroup
-	ctx      context.Context // ends with the bridge; a hijacked connection outlives its request's
-	pages    chan struct{}   // of the journal, that are being written
-	large    chan struct{}   // of these, the large ones
+	hub        *hub
+	cfg        Config
+	upgrader   websocket.Upgrader
+	clients    sync.WaitGroup
+	ctx        context.Context // ends with the bridge; a hijacked connection outlives its request's
+	pages      chan struct{}   // of the journal, that are being written
+	largePages chan struct{}   // of these, the large ones
 }
 
 // listen opens "unix:/path", whose socket everybody who reaches its directory may use, or "host:port".
@@ -146,7 +145,7 @@ func (s *server) channels(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	sessionID := r.URL.Query().Get("session_id")
-	if len(sessionID) > maxSessionID {
+	if len(sessionID) > kernels.MaxSessionID {
 		writeJSON(w, http.StatusBadRequest, map[string]any{"message": "session_id is longer than 255 bytes", "reason": "invalid"})
 		return
 	}

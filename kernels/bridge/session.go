@@ -11,9 +11,6 @@ import (
 const (
 	maxSessions   = 256
 	sessionMemory = 10 * time.Minute // how long a session without a client can come back for what it missed
-	// silentFor: a client that has not confirmed a ping for longer than this, and some round trips, when its
-	// connection ended was out of reach before that.
-	silentFor = 250 * time.Millisecond
 )
 
 var errTooManySessions = errors.New("too many clients on this kernel")
@@ -137,11 +134,10 @@ func (h *hub) readFor(c *client) (items []item, next uint64, finished bool) {
 	}
 	skip := func(e *entry) bool {
 		// A restarted kernel's clients must not take its predecessor's state for its own, nor the first one what was before
-		// it; and nobody is asked for what the kernel does not wait for any more.
-		if e.isState() {
-			return e.generation < h.generation && e.seq <= c.replayUntil || e.seq <= s.begin || e.session != "" && e.session != s.id
-		}
-		return e.isInputRequest() && !h.history.isOpen(e)
+		// it; and nobody is asked for what the kernel does not wait for any more. Few messages are old or another's: only
+		// these are looked into.
+		past := e.generation < h.generation && e.seq <= c.replayUntil || e.seq <= s.begin || e.session != "" && e.session != s.id
+		return past && e.isState() || e.isInputRequest() && !h.history.isOpen(e)
 	}
 	limit := readLimit{batchItems, batchBytes}
 	if next = c.position; len(c.again) > 0 {

@@ -46,7 +46,7 @@ func inBubble(t *testing.T, do func(r *slowRig)) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &slowRig{T: t, l: &memory{conns: make(chan net.Conn), closed: make(chan struct{})}}
 		log := slog.New(slog.NewTextHandler(io.Discard, nil))
-		r.hub = newHub(log)
+		r.hub = newHub(log, newJournal(journalBytes, journalCount))
 		ctx, stop := context.WithCancel(context.Background())
 		s := &server{hub: r.hub, cfg: Config{KernelID: "a-b-c-d-e", Log: log}}
 		var all sync.WaitGroup

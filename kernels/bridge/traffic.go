@@ -127,7 +127,7 @@ func (h *hub) reply(e entry, parent wire.Header) {
 	}
 	if e.message.Channel != wire.Stdin {
 		if h.pending.byID[parent.MsgID].idle.IsZero() {
-			h.unended.replied(parent.MsgID, e.message.Parent)
+			h.unended.replied(e.message.Parent, parent)
 		}
 		h.pending.settle(parent.MsgID)
 		h.history.finished(parent.MsgID)

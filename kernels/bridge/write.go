@@ -65,51 +65,41 @@ func (c *client) writeItem(it item) error {
 
 // writeEntry sends one message. What this client is known not to survive is replaced by a notice that says so.
 func (c *client) writeEntry(e entry) error {
-	if e.message.Size() > maxCollected { // no copy is made of it, however many clients it has
-		return c.writeLarge(e)
-	}
-	frame, kind := c.encode(c.frame[:0], &e)
-	if c.jupyterServer && kind == websocket.BinaryMessage {
-		n := notice(c.hub.currentSession(), e.message.Parent, unfit(e, len(frame), true))
-		frame, kind = c.encode(frame[:0], &n)
-	}
-	c.frame = frame
-	return c.out.writeMessage(kind, frame)
-}
-
-func (c *client) writeLarge(e entry) error {
-	kind := websocket.BinaryMessage
-	var pieces [][]byte
-	if c.v1 {
-		pieces = wire.V1(&e.message)
-	} else {
-		var isBinary bool
-		if pieces, isBinary = wire.Legacy(&e.message, e.header); !isBinary {
-			kind = websocket.TextMessage
-		}
-	}
+	pieces, kind := c.encode(&e)
 	if c.jupyterServer {
 		size := 0
 		for _, p := range pieces {
 			size += len(p)
 		}
 		if text := unfit(e, size, kind == websocket.BinaryMessage); text != "" {
-			return c.writeEntry(notice(c.hub.currentSession(), e.message.Parent, text))
+			n := notice(c.hub.currentSession(), e.message.Parent, text)
+			pieces, kind = c.encode(&n)
 		}
 	}
 	return c.out.writeMessage(kind, pieces...)
 }
 
-// encode appends e in the client's format and returns the kind of its frame.
-func (c *client) encode(dst []byte, e *entry) (frame []byte, kind int) {
-	if c.v1 {
-		return wire.AppendV1(dst, &e.message), websocket.BinaryMessage
+// encode returns e in the client's format, and the kind of its frame. A small message is one piece, in c.frame; of a
+// large one no copy is made, however many clients it has.
+func (c *client) encode(e *entry) (pieces [][]byte, kind int) {
+	large, isBinary := e.message.Size() > maxCollected, true
+	switch {
+	case c.v1 && large:
+		pieces = wire.V1(&e.message)
+	case c.v1:
+		c.frame = wire.AppendV1(c.frame[:0], &e.message)
+	case large:
+		pieces, isBinary = wire.Legacy(&e.message, e.header)
+	default:
+		c.frame, isBinary = wire.AppendLegacy(c.frame[:0], &e.message, e.header)
 	}
-	frame, isBinary := wire.AppendLegacy(dst, &e.message, e.header)
+	if !large {
+		pieces = append(c.piece[:0], c.frame)
+	}
 	if isBinary {
-		return frame, websocket.BinaryMessage
+		return pieces, websocket.BinaryMessage
 	}
-	return frame, websocket.TextMessage
+	return pieces, websocket.TextMessage
 }
 
 // unfit says why jupyter_server's gateway client cannot receive a frame, or nothing.

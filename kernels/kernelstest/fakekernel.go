@@ -299,16 +299,25 @@ func Encode(frames [][]byte) []byte {
 	return b
 }
 
-// Raw returns the connection of a channel's client, once that client is there: what is written to it comes between
-// two messages, and may be anything.
-func (k *FakeKernel) Raw(ch wire.Channel) net.Conn {
+// met waits for the channel's client. It reports false, and fails the test, when none comes.
+func (k *FakeKernel) met(ch wire.Channel) bool {
 	k.mu.Lock()
 	accepted := k.accepted[ch]
 	k.mu.Unlock()
 	select {
 	case <-accepted:
+		return true
 	case <-time.After(10 * time.Second):
-		k.t.Fatalf("fake kernel: nobody came on %s", ch)
+		k.t.Errorf("fake kernel: nobody came on %s", ch)
+		return false
+	}
+}
+
+// Raw returns the connection of a channel's client, once that client is there: what is written to it comes between
+// two messages, and may be anything.
+func (k *FakeKernel) Raw(ch wire.Channel) net.Conn {
+	if !k.met(ch) {
+		k.t.FailNow()
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -317,13 +326,7 @@ func (k *FakeKernel) Raw(ch wire.Channel) net.Conn {
 
 // Send sends frames as they are, waiting until the channel's client is there.
 func (k *FakeKernel) Send(ch wire.Channel, frames [][]byte) {
-	k.mu.Lock()
-	accepted := k.accepted[ch]
-	k.mu.Unlock()
-	select {
-	case <-accepted:
-	case <-time.After(10 * time.Second):
-		k.t.Errorf("fake kernel: nobody came on %s", ch)
+	if !k.met(ch) {
 		return
 	}
 	k.mu.Lock()

@@ -12,12 +12,12 @@ import (
 // offsets in front of the JSON and the buffers. The header must be m's own, parsed; its msg_id and msg_type are
 // repeated at the top level, where clients look for them.
 func Legacy(m *Message, h Header) (pieces [][]byte, binaryFrame bool) {
-	return legacy(make([][]byte, 0, 10+len(m.Buffers)), make([]byte, 0, 256), m, h)
+	return legacy(make([][]byte, 0, 11+len(m.Buffers)), make([]byte, 0, 256), m, h)
 }
 
 // AppendLegacy appends the same in one piece.
 func AppendLegacy(dst []byte, m *Message, h Header) (frame []byte, binaryFrame bool) {
-	var pieces [10][]byte // without buffers, none of this is on the heap
+	var pieces [11][]byte // without buffers, none of this is on the heap
 	var text [256]byte
 	all, binaryFrame := legacy(pieces[:0], text[:0], m, h)
 	for _, p := range all {
@@ -49,7 +49,8 @@ func legacy(pieces [][]byte, text []byte, m *Message, h Header) ([][]byte, bool)
 
 // The names of the envelope's members, each with what stands before it.
 var (
-	headerName   = []byte(`{"header":`)
+	begin        = []byte(`{`)
+	headerName   = []byte(`"header":`)
 	parentName   = []byte(`,"parent_header":`)
 	metadataName = []byte(`,"metadata":`)
 	contentName  = []byte(`,"content":`)
@@ -68,7 +69,13 @@ func envelope(dst [][]byte, end []byte, m *Message, h Header) [][]byte {
 	end = append(end, `,"msg_type":`...)
 	end = appendString(end, h.MsgType)
 	end = append(end, '}')
-	return append(dst, headerName, m.Header, parentName, m.Parent, metadataName, m.Metadata, contentName, m.Content, end)
+	return append(Parts(append(dst, begin), m), end)
+}
+
+// Parts appends the pieces of the members "header", "parent_header", "metadata" and "content" of a JSON object, in
+// jupyter_server's default format, with commas between them. They alias m.
+func Parts(dst [][]byte, m *Message) [][]byte {
+	return append(dst, headerName, m.Header, parentName, m.Parent, metadataName, m.Metadata, contentName, m.Content)
 }
 
 // appendString appends s as a JSON string.

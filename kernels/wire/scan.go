@@ -38,9 +38,13 @@ func members(b []byte, fn func(key string, value []byte) error) error {
 			return fmt.Errorf("%w: object with more than %d names", ErrMalformed, maxMembers)
 		}
 		nameEnd := skipString(b, i)
-		start := skipSpace(b, max(0, skipName(b, i)))
+		colonEnd := skipColon(b, nameEnd)
+		if colonEnd < 0 {
+			return fmt.Errorf("%w: object", ErrMalformed)
+		}
+		start := skipSpace(b, colonEnd)
 		end := skipValue(b, start)
-		if nameEnd < 0 || start < nameEnd || end < 0 {
+		if end < 0 {
 			return fmt.Errorf("%w: object", ErrMalformed)
 		}
 		key, err := unquote(b[i:nameEnd])
@@ -145,8 +149,11 @@ func skipValue(b []byte, i int) int {
 }
 
 // skipName returns the index behind the name and colon that begin at i, or -1.
-func skipName(b []byte, i int) int {
-	if i = skipString(b, i); i < 0 {
+func skipName(b []byte, i int) int { return skipColon(b, skipString(b, i)) }
+
+// skipColon returns the index behind the colon that comes next, or -1, also when i is that.
+func skipColon(b []byte, i int) int {
+	if i < 0 {
 		return -1
 	}
 	if i = skipSpace(b, i); i >= len(b) || b[i] != ':' {
