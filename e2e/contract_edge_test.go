@@ -44,10 +44,10 @@ func hostileEnvironment(t *testing.T, c *contract) {
 
 	var before, after map[string]string
 	if err := json.Unmarshal([]byte(plain), &before); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v: %q", err, plain)
 	}
 	if err := json.Unmarshal([]byte(got), &after); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v: %q", err, got)
 	}
 	before["KERNEL_FLAVOUR"], before["LANG"] = "vanilla", "C.UTF-8"
 	for name := range merged(before, after) {
