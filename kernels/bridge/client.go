@@ -115,10 +115,7 @@ func (c *client) run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	readerDone := make(chan struct{})
-	go func() {
-		defer close(readerDone)
-		c.readAll(ctx)
-	}()
+	go c.readAll(ctx, readerDone)
 	err := c.writeLoop(ctx)
 	if err == nil {
 		select { // our close frame is out; the client's answer ends the reader
@@ -133,9 +130,15 @@ func (c *client) run(ctx context.Context) error {
 	return err
 }
 
-// readAll reads until the connection ends, and tells the writer why.
-func (c *client) readAll(ctx context.Context) {
-	err := c.readLoop(ctx)
+// readAll reads until the connection ends, and tells the writer why. Clients wait below it most of the time: what it
+// needs of the stack counts, for a goroutine that waits keeps four times as much.
+func (c *client) readAll(ctx context.Context, done chan<- struct{}) {
+	c.hadEnough(c.readLoop(ctx))
+	close(done)
+}
+
+// hadEnough is called when reading has ended.
+func (c *client) hadEnough(err error) {
 	c.hub.heardLast(c, err)
 	var refused closing
 	if !errors.As(err, &refused) {
@@ -149,6 +152,21 @@ func (c closing) Error() string { return fmt.Sprintf("close %d: %s", c.code, c.t
 
 // readLoop takes requests until the connection ends.
 func (c *client) readLoop(ctx context.Context) error {
+	c.handleControl()
+	for {
+		c.ws.SetReadDeadline(time.Now().Add(pongWait)) //nolint:errcheck // fails when the connection is closed, as reading does
+		kind, r, err := c.ws.NextReader()
+		if err == nil {
+			err = c.readMessage(ctx, kind, r)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// handleControl says what is done about control frames.
+func (c *client) handleControl() {
 	c.ws.SetReadLimit(maxClientMessage)
 	c.ws.SetPongHandler(func(payload string) error {
 		if arrived, ok := c.pings.pong(payload, time.Now()); ok {
@@ -172,18 +190,6 @@ func (c *client) readLoop(ctx context.Context) error {
 		c.out.shut()
 		return answer(code, text)
 	})
-	for {
-		if err := c.ws.SetReadDeadline(time.Now().Add(pongWait)); err != nil {
-			return fmt.Errorf("set deadline: %w", err)
-		}
-		kind, r, err := c.ws.NextReader() // here, and not deeper, clients wait most of the time: their stacks stay small
-		if err != nil {
-			return fmt.Errorf("read: %w", err)
-		}
-		if err := c.readMessage(ctx, kind, r); err != nil {
-			return err
-		}
-	}
 }
 
 // readMessage reads and takes one message that has begun. Of large ones, all clients together have one in memory that is
