@@ -21,6 +21,10 @@ import (
 const (
 	stopTimeout = 15 * time.Second // for requests in flight to end, before the process is killed
 	maxLine     = 1000             // bytes of a line of output that are logged
+
+	migrateTimeout = time.Minute
+	// lostRemedy is what Podman advises when it cannot join the namespaces of any process of its own.
+	lostRemedy = "system migrate"
 )
 
 // arguments are those of the service. By them a later gateway knows that the process is one of ours.
@@ -45,6 +49,9 @@ func (s *Service) oversee(ctx context.Context, bin string) error {
 	go func() { done <- cmd.Wait() }() // received below
 	select {
 	case err := <-done:
+		if words.confused {
+			s.migrate(ctx, bin)
+		}
 		return words.explain(err)
 	case <-ctx.Done():
 	}
@@ -63,6 +70,18 @@ func (s *Service) oversee(ctx context.Context, bin string) error {
 	}
 	<-done
 	return fmt.Errorf("podman service did not stop within %s and was killed", stopTimeout)
+}
+
+// migrate tells Podman to look again at what runs. When all of its processes were killed while it believes in running
+// containers, it refuses to start and asks for this.
+func (s *Service) migrate(ctx context.Context, bin string) {
+	ctx, cancel := context.WithTimeout(ctx, migrateTimeout)
+	defer cancel()
+	s.cfg.Log.Warn("podman's processes have all been killed: telling it to look again")
+	// It fails for each container that it cannot stop any more, and then has done its work all the same.
+	if out, err := exec.CommandContext(ctx, bin, "system", "migrate").CombinedOutput(); err != nil {
+		s.cfg.Log.Info("podman system migrate", "err", err, "says", string(out[:min(len(out), maxLine)]))
+	}
 }
 
 // follow waits until conn, on which nothing is asked any more, breaks: then the process that answered has ended. When
@@ -116,9 +135,10 @@ func (s *Service) ours(conn *net.UnixConn) int {
 
 // lines logs what the process writes, line by line, and remembers the last one.
 type lines struct {
-	log  *slog.Logger
-	part []byte
-	last string
+	log      *slog.Logger
+	part     []byte
+	last     string
+	confused bool // a line had lostRemedy
 }
 
 // Write is called by one goroutine of exec.Cmd, and explain only after Wait.
@@ -134,6 +154,7 @@ func (l *lines) Write(p []byte) (int, error) {
 		}
 		if line := strings.TrimSpace(string(l.part[:i+1])); line != "" {
 			l.last = line[:min(len(line), maxLine)]
+			l.confused = l.confused || strings.Contains(line, lostRemedy)
 			l.log.Warn("podman service", "says", l.last)
 		}
 		l.part = append(l.part[:0], l.part[i+1:]...)

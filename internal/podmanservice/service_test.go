@@ -207,6 +207,17 @@ func TestProgramThatCannotStart(t *testing.T) {
 	}
 }
 
+// When all of Podman's processes have been killed, as at a user's end of session, it wants to be told.
+func TestAllOfItsProcessesWereKilled(t *testing.T) {
+	t.Setenv("FAKE_PODMAN", filepath.Join(t.TempDir(), "migrated"))
+	s := podmanservice.New(podmanservice.Config{Socket: socketPath(t), Command: self(t)})
+	stop := run(t, s)
+	ready(t, s)
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestReadyEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
