@@ -44,8 +44,16 @@ class Person {
     const before = new Set((await this.sessions()).map(s => s.kernel.id));
     await this.launch();
     await this.cellAt(0).waitFor();
-    await this.state({ is: 'Idle' });
-    return (await this.sessions()).map(s => s.kernel.id).find(id => !before.has(id));
+    const until = Date.now() + PATIENCE;
+    for (;;) { // until then the status bar may still speak of another notebook
+      const id = (await this.sessions()).map(s => s.kernel.id).find(id => !before.has(id));
+      if (id) {
+        await this.state({ is: 'Idle' });
+        return id;
+      }
+      if (Date.now() > until) throw new Error('the new notebook got no kernel');
+      await this.page.waitForTimeout(100);
+    }
   }
 
   /** What Lab's own server says of its sessions. */
