@@ -9,9 +9,13 @@
 // bearer is still let in, as a plain user: only the user record, or a claim configured for it, makes an administrator.
 // When Redis has lost everything, tokens, sessions and administrators are gone with it.
 //
+// Who writes Redis is no administrator yet: users, tokens and login sessions are signed with a key that Redis does not
+// have, each for its place, and what is not counts as absent. A record of old that is put back is good again, for the
+// same user only: tokens and sessions belong to a user of a certain date, not to whoever has the name later.
+//
 // Keys in Redis (one Redis is meant, not a Redis Cluster):
 //
-//	cellblock:users          hash, name → user as JSON
+//	cellblock:users          hash, name → signature, and user as JSON
 //	cellblock:token:ID       hash of one token; expires with it
 //	cellblock:tokens:USER    sorted set, the user's token ids by expiry
 //	cellblock:login:HASH     hash of one login session; expires with it
@@ -30,6 +34,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"cellblock.io/cellblock/internal/secret"
 )
 
 // What callers must tell apart.
@@ -89,6 +95,8 @@ func ValidName(name string) bool { return userName.MatchString(name) }
 type Config struct {
 	// Redis stays the caller's. Its timeouts bound every call.
 	Redis *redis.Client
+	// Key signs what is written to Redis. All that share one Redis have the same.
+	Key secret.Key
 	// JWT says which JSON Web Tokens are accepted; without keys none are.
 	JWT JWTConfig
 	// SessionTTL ends a login session that was not used for so long; 0 means 7 days.
@@ -105,6 +113,7 @@ type Config struct {
 // Services may share one Redis. Every method can fail with ErrUnavailable.
 type Service struct {
 	redis      *redis.Client
+	key        secret.Key
 	jwt        *jwtVerifier // nil when none are accepted
 	sessionTTL time.Duration
 	sessionMax time.Duration
@@ -114,9 +123,12 @@ type Service struct {
 
 // New reads the keys of JWTs and returns a Service; it does not call Redis.
 func New(cfg Config) (*Service, error) {
-	s := &Service{redis: cfg.Redis, sessionTTL: cfg.SessionTTL, sessionMax: cfg.SessionMax, log: cfg.Log, now: cfg.Now}
+	s := &Service{redis: cfg.Redis, key: cfg.Key, sessionTTL: cfg.SessionTTL, sessionMax: cfg.SessionMax, log: cfg.Log, now: cfg.Now}
 	if s.redis == nil {
 		return nil, fmt.Errorf("%w: no Redis client", ErrInvalid)
+	}
+	if s.key.Empty() {
+		return nil, fmt.Errorf("%w: no key", ErrInvalid)
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -153,6 +165,7 @@ func (s *Service) Verify(ctx context.Context, raw string) (Identity, error) {
 // proof is an identity with what its credential says about how long and how it holds.
 type proof struct {
 	Identity
+	since   string    // when its user was added; empty where there is none of that name
 	claimed bool      // the credential itself, and not the user record, made an administrator
 	expires time.Time // of a JWT; zero for a token, whose end Redis knows
 }
@@ -164,8 +177,7 @@ func (s *Service) verify(ctx context.Context, raw string) (proof, error) {
 	case len(raw) > maxCredential:
 		return proof{}, invalid(errors.New("too long"))
 	case strings.HasPrefix(raw, tokenPrefix):
-		id, err := s.verifyToken(ctx, raw)
-		return proof{Identity: id}, err
+		return s.verifyToken(ctx, raw)
 	case s.jwt == nil:
 		return proof{}, invalid(errors.New("no API token, and no JWTs are accepted"))
 	}
@@ -179,10 +191,6 @@ func (s *Service) verifyJWT(ctx context.Context, raw string) (proof, error) {
 		return proof{}, invalid(err)
 	}
 	p := proof{Identity: Identity{Name: c.subject, Role: RoleUser}, claimed: s.jwt.makesAdmin(c), expires: c.expires.Time}
-	if p.claimed {
-		p.Role = RoleAdmin
-		return p, nil
-	}
 	u, err := s.User(ctx, c.subject)
 	switch {
 	case errors.Is(err, ErrNotFound):
@@ -191,7 +199,10 @@ func (s *Service) verifyJWT(ctx context.Context, raw string) (proof, error) {
 	case err != nil:
 		return proof{}, invalid(err)
 	default:
-		p.Role = u.role()
+		p.Role, p.since = u.role(), u.since()
+	}
+	if p.claimed {
+		p.Role = RoleAdmin
 	}
 	return p, nil
 }

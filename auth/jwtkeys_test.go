@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"cellblock.io/cellblock/auth"
+	signing "cellblock.io/cellblock/internal/secret"
 )
 
 // keyFiles are PEM files with all kinds of keys, by name.
@@ -64,7 +65,7 @@ func TestJWTKeyFiles(t *testing.T) {
 	good := map[string][]string{"RS256": {"rsa", "rsa pkcs1"}, "ES256": {"p256"}, "EdDSA": {"ed"}, "HS256": {"32", "text"}}
 	for _, alg := range []string{"RS256", "ES256", "EdDSA", "HS256", "HS512", "none", ""} {
 		for name, file := range files {
-			_, err := auth.New(auth.Config{Redis: c, JWT: auth.JWTConfig{
+			_, err := auth.New(auth.Config{Redis: c, Key: signing.New(), JWT: auth.JWTConfig{
 				Keys: []auth.JWTKey{{Algorithm: alg, File: file}}, Issuer: issuer, Audience: audience,
 			}})
 			if want := slices.Contains(good[alg], name); (err == nil) != want {
@@ -75,7 +76,7 @@ func TestJWTKeyFiles(t *testing.T) {
 			}
 		}
 	}
-	_, err := auth.New(auth.Config{Redis: c, JWT: auth.JWTConfig{
+	_, err := auth.New(auth.Config{Redis: c, Key: signing.New(), JWT: auth.JWTConfig{
 		Keys: []auth.JWTKey{{Algorithm: "HS256", File: files["missing"]}}, Issuer: issuer, Audience: audience,
 	}})
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -105,7 +106,7 @@ func TestJWTConfig(t *testing.T) {
 	} {
 		j := auth.JWTConfig{Keys: []auth.JWTKey{a, b}, Issuer: issuer, Audience: audience, Leeway: time.Second}
 		tt.change(&j)
-		if _, err := auth.New(auth.Config{Redis: c, JWT: j}); (err == nil) != tt.good || (err != nil && !errors.Is(err, auth.ErrInvalid)) {
+		if _, err := auth.New(auth.Config{Redis: c, Key: signing.New(), JWT: j}); (err == nil) != tt.good || (err != nil && !errors.Is(err, auth.ErrInvalid)) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"cellblock.io/cellblock/auth"
 	"cellblock.io/cellblock/internal/redisserver/redistest"
+	signing "cellblock.io/cellblock/internal/secret"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -41,13 +42,14 @@ func (c *clock) advance(d time.Duration) {
 type world struct {
 	*auth.Service
 	redis *redistest.Instance
+	key   signing.Key
 	clock *clock
 }
 
 func open(t testing.TB, change ...func(*auth.Config)) *world {
 	t.Helper()
-	w := &world{redis: redistest.Start(t), clock: &clock{now: time.Now()}}
-	cfg := auth.Config{Redis: w.redis.Client, Now: w.clock.Now}
+	w := &world{redis: redistest.Start(t), key: signing.New(), clock: &clock{now: time.Now()}}
+	cfg := auth.Config{Redis: w.redis.Client, Key: w.key, Now: w.clock.Now}
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -101,7 +103,7 @@ func refuses(t *testing.T, what string, got auth.Identity, err error) {
 // keys returns all keys with that beginning.
 func (w *world) keys(t *testing.T, pattern string) []string {
 	t.Helper()
-	all, err := w.redis.Client.Keys(t.Context(), pattern).Result()
+	all, err := w.redis.Admin.Keys(t.Context(), pattern).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,15 +118,15 @@ func (w *world) dump(t *testing.T) string {
 		b.WriteString(k + "\n")
 		var parts []string
 		var err error
-		switch kind := w.redis.Client.Type(t.Context(), k).Val(); kind {
+		switch kind := w.redis.Admin.Type(t.Context(), k).Val(); kind {
 		case "hash":
 			var m map[string]string
-			m, err = w.redis.Client.HGetAll(t.Context(), k).Result()
+			m, err = w.redis.Admin.HGetAll(t.Context(), k).Result()
 			for f, v := range m {
 				parts = append(parts, f, v)
 			}
 		case "zset":
-			parts, err = w.redis.Client.ZRange(t.Context(), k, 0, -1).Result()
+			parts, err = w.redis.Admin.ZRange(t.Context(), k, 0, -1).Result()
 		default:
 			t.Fatalf("key %s is a %s", k, kind)
 		}
@@ -136,7 +138,8 @@ func (w *world) dump(t *testing.T) string {
 	return b.String()
 }
 
-func (w *world) client() *redis.Client { return w.redis.Client }
+// client is an administrator's.
+func (w *world) client() *redis.Client { return w.redis.Admin }
 
 // until polls a condition.
 func until(t *testing.T, what string, ok func() bool) {

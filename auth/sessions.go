@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -17,9 +18,9 @@ const (
 
 // openLogin adds a login session, drops those of the list that have expired, and the oldest above the limit.
 // KEYS: the session, the user's logins. ARGV: user, token id, claimed ("1" or ""), deadline, now, TTL, longest life,
-// limit, prefix of a login, hash; times in milliseconds.
+// limit, prefix of a login, hash, when the user was added, signature; times in milliseconds.
 var openLogin = redis.NewScript(`
-redis.call('HSET', KEYS[1], 'user', ARGV[1], 'token', ARGV[2], 'claimed', ARGV[3], 'deadline', ARGV[4])
+redis.call('HSET', KEYS[1], 'user', ARGV[1], 'token', ARGV[2], 'claimed', ARGV[3], 'deadline', ARGV[4], 'since', ARGV[11], 'signature', ARGV[12])
 redis.call('PEXPIRE', KEYS[1], ARGV[6])
 for _, h in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
 	if redis.call('EXISTS', ARGV[9] .. h) == 0 then
@@ -42,7 +43,7 @@ return 1
 // when its deadline has come or the token that it came from is no more.
 // KEYS: the session, users. ARGV: prefix of a token, now, TTL, slack; in milliseconds.
 var findLogin = redis.NewScript(`
-local s = redis.call('HMGET', KEYS[1], 'user', 'token', 'claimed', 'deadline')
+local s = redis.call('HMGET', KEYS[1], 'user', 'token', 'claimed', 'deadline', 'since', 'signature')
 if not s[1] or not s[2] or not s[3] or not s[4] then
 	return false
 end
@@ -55,7 +56,7 @@ local ttl = math.min(left, tonumber(ARGV[3]))
 if redis.call('PTTL', KEYS[1]) < ttl - tonumber(ARGV[4]) then
 	redis.call('PEXPIRE', KEYS[1], ttl)
 end
-return {s[1], s[2], s[3], redis.call('HGET', KEYS[2], s[1]) or ''}
+return {s[1], s[2], s[3], s[4], s[5] or '', s[6] or '', redis.call('HGET', KEYS[2], s[1]) or ''}
 `)
 
 // closeLogin removes a login session. KEYS: the session. ARGV: prefix of a user's logins, hash.
@@ -93,9 +94,10 @@ func (s *Service) Login(ctx context.Context, raw string) (sessionID string, id I
 	sessionID = newSecret()
 	sum := hash(sessionID)
 	keys := []string{loginKey + sum, loginsKey + p.Name}
+	end := strconv.FormatInt(deadline.UnixMilli(), 10)
 	args := []any{
-		p.Name, p.Token, claimed, deadline.UnixMilli(), now.UnixMilli(), ttl, s.sessionMax.Milliseconds(),
-		maxLogins, loginKey, sum,
+		p.Name, p.Token, claimed, end, now.UnixMilli(), ttl, s.sessionMax.Milliseconds(), maxLogins, loginKey, sum, p.since,
+		s.key.Sign(loginKey+sum, p.Name, p.Token, claimed, end, p.since),
 	}
 	if err := openLogin.Run(ctx, s.redis, keys, args...).Err(); err != nil {
 		return "", Identity{}, unavailable("open login session", err)
@@ -110,24 +112,29 @@ func (s *Service) Session(ctx context.Context, sessionID string) (Identity, erro
 		return Identity{}, invalid(errors.New("not the form of a session id"))
 	}
 	slack := min(slideMost, s.sessionTTL/slideFactor)
+	key := loginKey + hash(sessionID)
 	args := []any{tokenKey, s.now().UnixMilli(), s.sessionTTL.Milliseconds(), slack.Milliseconds()}
-	v, err := findLogin.Run(ctx, s.redis, []string{loginKey + hash(sessionID), usersKey}, args...).StringSlice()
+	v, err := findLogin.Run(ctx, s.redis, []string{key, usersKey}, args...).StringSlice()
 	switch {
 	case errors.Is(err, redis.Nil):
 		return Identity{}, invalid(errors.New("no such session"))
 	case err != nil:
 		return Identity{}, unavailable("find login session", err)
-	case len(v) != 4 || !ValidName(v[0]):
-		return Identity{}, invalid(errors.New("session record"))
+	case len(v) != 7 || !s.key.Verify(v[5], key, v[0], v[1], v[2], v[3], v[4]):
+		return Identity{}, invalid(errors.New("session record: not signed with this key"))
 	}
 	id := Identity{Name: v[0], Role: RoleUser, Token: v[1]}
-	if v[3] != "" {
-		u, err := readUser(id.Name, v[3])
+	since, record := v[4], v[6]
+	if record != "" {
+		u, err := s.readUser(id.Name, record)
 		if err != nil {
 			return Identity{}, invalid(err)
 		}
+		if since != "" && since != u.since() {
+			return Identity{}, invalid(errors.New("the session is of an earlier user of that name"))
+		}
 		id.Role = u.role()
-	} else if id.Token != "" {
+	} else if since != "" {
 		return Identity{}, invalid(errors.New("the session's user is no more"))
 	}
 	if v[2] == "1" {

@@ -65,7 +65,8 @@ end
 `
 
 // createToken adds a token of a user who exists.
-// KEYS: users, the token, the user's tokens. ARGV: user, id, hash, name, now, expiry or "+inf", limit; in milliseconds.
+// KEYS: users, the token, the user's tokens. ARGV: user, id, hash, name, now, expiry or "+inf", limit, signature; in
+// milliseconds.
 var createToken = redis.NewScript(keepTokens + `
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then
 	return 'no user'
@@ -74,7 +75,7 @@ redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', ARGV[5])
 if redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[7]) then
 	return 'full'
 end
-redis.call('HSET', KEYS[2], 'user', ARGV[1], 'hash', ARGV[3], 'name', ARGV[4], 'created', ARGV[5])
+redis.call('HSET', KEYS[2], 'user', ARGV[1], 'hash', ARGV[3], 'name', ARGV[4], 'created', ARGV[5], 'signature', ARGV[8])
 if ARGV[6] ~= '+inf' then
 	redis.call('HSET', KEYS[2], 'expires', ARGV[6])
 	redis.call('PEXPIREAT', KEYS[2], ARGV[6])
@@ -86,11 +87,11 @@ return 'ok'
 
 // findToken returns a token and its user, nothing when there is none. KEYS: the token, users.
 var findToken = redis.NewScript(`
-local t = redis.call('HMGET', KEYS[1], 'hash', 'user', 'expires', 'used')
+local t = redis.call('HMGET', KEYS[1], 'hash', 'user', 'expires', 'used', 'signature')
 if not t[1] or not t[2] then
 	return false
 end
-return {t[1], t[2], redis.call('HGET', KEYS[2], t[2]) or '', t[3] or '', t[4] or ''}
+return {t[1], t[2], redis.call('HGET', KEYS[2], t[2]) or '', t[3] or '', t[4] or '', t[5] or ''}
 `)
 
 // useToken notes a use of a token that is still there. KEYS: the token. ARGV: now in milliseconds.
@@ -139,16 +140,23 @@ func (s *Service) CreateToken(ctx context.Context, user string, opt TokenOptions
 	if opt.TTL != 0 && (opt.TTL < time.Millisecond || opt.TTL > maxTokenTTL) {
 		return "", Token{}, fmt.Errorf("token's time to live: %w: %s", ErrInvalid, opt.TTL)
 	}
+	u, err := s.User(ctx, user)
+	if err != nil {
+		return "", Token{}, err
+	}
 	raw = tokenPrefix + newSecret()
 	sum := hash(raw)
 	t = Token{ID: sum[:idLength], User: user, Name: opt.Name, Created: s.now().UTC().Truncate(time.Millisecond)}
-	expiry := "+inf"
+	expiry, signed := "+inf", ""
 	if opt.TTL > 0 {
 		t.Expires = t.Created.Add(opt.TTL).Truncate(time.Millisecond)
 		expiry = strconv.FormatInt(t.Expires.UnixMilli(), 10)
+		signed = expiry
 	}
+	signature := s.key.Sign(tokenKey+t.ID, sum, user, u.since(), signed)
 	keys := []string{usersKey, tokenKey + t.ID, tokensKey + user}
-	word, err := createToken.Run(ctx, s.redis, keys, user, t.ID, sum, t.Name, t.Created.UnixMilli(), expiry, maxTokens).Text()
+	args := []any{user, t.ID, sum, t.Name, t.Created.UnixMilli(), expiry, maxTokens, signature}
+	word, err := createToken.Run(ctx, s.redis, keys, args...).Text()
 	switch {
 	case err != nil:
 		return "", Token{}, unavailable("create token", err)
@@ -233,33 +241,36 @@ func (s *Service) tokensOf(ctx context.Context, user string) ([]Token, error) {
 }
 
 // verifyToken checks an API token.
-func (s *Service) verifyToken(ctx context.Context, raw string) (Identity, error) {
+func (s *Service) verifyToken(ctx context.Context, raw string) (proof, error) {
 	if !secretForm.MatchString(raw[len(tokenPrefix):]) {
-		return Identity{}, invalid(errors.New("not the form of a token"))
+		return proof{}, invalid(errors.New("not the form of a token"))
 	}
 	sum := hash(raw)
 	id := sum[:idLength]
 	v, err := findToken.Run(ctx, s.redis, []string{tokenKey + id, usersKey}).StringSlice()
 	switch {
 	case errors.Is(err, redis.Nil):
-		return Identity{}, invalid(errors.New("no such token"))
+		return proof{}, invalid(errors.New("no such token"))
 	case err != nil:
-		return Identity{}, unavailable("find token", err)
-	case len(v) != 5 || subtle.ConstantTimeCompare([]byte(v[0]), []byte(sum)) != 1:
-		return Identity{}, invalid(errors.New("another token's record"))
+		return proof{}, unavailable("find token", err)
+	case len(v) != 6 || subtle.ConstantTimeCompare([]byte(v[0]), []byte(sum)) != 1:
+		return proof{}, invalid(errors.New("another token's record"))
 	case s.over(v[3]):
-		return Identity{}, invalid(errors.New("token has expired"))
+		return proof{}, invalid(errors.New("token has expired"))
 	}
-	u, err := readUser(v[1], v[2])
+	u, err := s.readUser(v[1], v[2])
 	if err != nil {
-		return Identity{}, invalid(err)
+		return proof{}, invalid(err)
+	}
+	if !s.key.Verify(v[5], tokenKey+id, sum, u.Name, u.since(), v[3]) {
+		return proof{}, invalid(errors.New("token record: not signed with this key for this user"))
 	}
 	if s.now().Sub(instant(v[4])) >= usedInterval {
 		if err := useToken.Run(ctx, s.redis, []string{tokenKey + id}, s.now().UnixMilli()).Err(); err != nil {
 			s.log.Warn("use of a token not noted", "token", id, "err", err)
 		}
 	}
-	return Identity{Name: u.Name, Role: u.role(), Token: id}, nil
+	return proof{Identity: Identity{Name: u.Name, Role: u.role(), Token: id}, since: u.since()}, nil
 }
 
 // over reports whether a stored expiry has come. An empty one is none; one that is not readable has.

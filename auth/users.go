@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"cellblock.io/cellblock/internal/secret"
 )
 
 // User is a person or program that was added here. Bearers of JWTs need not have been.
@@ -25,6 +27,9 @@ func (u User) role() Role {
 	}
 	return RoleUser
 }
+
+// since tells users of one name apart: one who was removed from one who was added later.
+func (u User) since() string { return u.Created.Format(time.RFC3339Nano) }
 
 // removeUser removes a user and everything that lets that name in.
 // KEYS: users, the user's tokens, the user's logins. ARGV: name, prefix of a token, prefix of a login.
@@ -49,7 +54,8 @@ func (s *Service) AddUser(ctx context.Context, u User) error {
 	if err != nil {
 		return fmt.Errorf("encode user: %w", err)
 	}
-	added, err := s.redis.HSetNX(ctx, usersKey, u.Name, data).Result()
+	signature := s.key.Sign(usersKey, u.Name, string(data))
+	added, err := s.redis.HSetNX(ctx, usersKey, u.Name, signature+string(data)).Result()
 	if err != nil {
 		return unavailable("add user", err)
 	}
@@ -85,7 +91,7 @@ func (s *Service) User(ctx context.Context, name string) (User, error) {
 	if err != nil {
 		return User{}, unavailable("read user", err)
 	}
-	return readUser(name, text)
+	return s.readUser(name, text)
 }
 
 // Users returns all, by name.
@@ -96,7 +102,7 @@ func (s *Service) Users(ctx context.Context) ([]User, error) {
 	}
 	all := make([]User, 0, len(values))
 	for name, text := range values {
-		u, err := readUser(name, text)
+		u, err := s.readUser(name, text)
 		if err != nil {
 			s.log.Warn("user in Redis is not readable", "user", name, "err", err)
 			continue
@@ -107,14 +113,18 @@ func (s *Service) Users(ctx context.Context) ([]User, error) {
 	return all, nil
 }
 
-// readUser decodes a user's record, which must be of that name.
-func readUser(name, text string) (User, error) {
+// readUser decodes a user's record, which must be signed for that name.
+func (s *Service) readUser(name, text string) (User, error) {
 	var u User
-	if err := json.Unmarshal([]byte(text), &u); err != nil {
-		return User{}, fmt.Errorf("user record: %w", err)
+	if len(text) < secret.SignatureLength {
+		return User{}, errors.New("user record: too short")
 	}
-	if u.Name != name {
-		return User{}, errors.New("user record: another name in it")
+	signature, data := text[:secret.SignatureLength], text[secret.SignatureLength:]
+	if !s.key.Verify(signature, usersKey, name, data) {
+		return User{}, errors.New("user record: not signed with this key")
+	}
+	if err := json.Unmarshal([]byte(data), &u); err != nil {
+		return User{}, fmt.Errorf("user record: %w", err)
 	}
 	return u, nil
 }

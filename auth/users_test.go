@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cellblock.io/cellblock/auth"
+	signing "cellblock.io/cellblock/internal/secret"
 )
 
 func TestUsers(t *testing.T) {
@@ -125,27 +126,32 @@ func TestRoleIsTheUsersPresentOne(t *testing.T) {
 		admits(t, "session", got, err, want)
 	}
 	check(auth.RoleUser)
-	admin := `{"name":"alice","admin":true,"created":"2026-01-02T03:04:05Z","of_a_newer_version":1}`
-	if err := w.client().HSet(t.Context(), "cellblock:users", "alice", admin).Err(); err != nil {
+	u, err := w.User(t.Context(), "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := `{"name":"alice","admin":true,"created":"` + u.Created.Format(time.RFC3339) + `","of_a_newer_version":1}`
+	if err := w.client().HSet(t.Context(), "cellblock:users", "alice", w.key.Sign("cellblock:users", "alice", admin)+admin).Err(); err != nil {
 		t.Fatal(err)
 	}
 	check(auth.RoleAdmin)
 }
 
 func TestNewRefuses(t *testing.T) {
-	c := open(t).client()
+	c, key := open(t).client(), signing.New()
 	for name, cfg := range map[string]auth.Config{
-		"no Redis":        {},
-		"negative TTL":    {Redis: c, SessionTTL: -1},
-		"max below TTL":   {Redis: c, SessionTTL: time.Hour, SessionMax: time.Minute},
-		"max of no time":  {Redis: c, SessionMax: -1},
-		"JWT without any": {Redis: c, JWT: auth.JWTConfig{Keys: []auth.JWTKey{{}}}},
+		"no Redis":        {Key: key},
+		"no key":          {Redis: c},
+		"negative TTL":    {Redis: c, Key: key, SessionTTL: -1},
+		"max below TTL":   {Redis: c, Key: key, SessionTTL: time.Hour, SessionMax: time.Minute},
+		"max of no time":  {Redis: c, Key: key, SessionMax: -1},
+		"JWT without any": {Redis: c, Key: key, JWT: auth.JWTConfig{Keys: []auth.JWTKey{{}}}},
 	} {
 		if _, err := auth.New(cfg); !errors.Is(err, auth.ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := auth.New(auth.Config{Redis: c, SessionTTL: 1000 * time.Hour}); err != nil {
+	if _, err := auth.New(auth.Config{Redis: c, Key: key, SessionTTL: 1000 * time.Hour}); err != nil {
 		t.Errorf("a long TTL alone: %v", err)
 	}
 }

@@ -16,6 +16,9 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"cellblock.io/cellblock/internal/redisserver"
+	"cellblock.io/cellblock/internal/secret"
 )
 
 const (
@@ -39,6 +42,7 @@ func (g *gateway) end(t *testing.T) {
 	eventually(t, removalTime, func() string {
 		return strings.Join(append(g.leftOfKernels(t), g.leftInGateway(t)...), "\n")
 	})
+	g.refusedByRedis(t)
 	g.stop(t)
 	eventually(t, removalTime, func() string {
 		return strings.Join(append(mentioning(g.name), g.sockets()...), "\n")
@@ -71,16 +75,34 @@ func (g *gateway) leftOfKernels(t *testing.T) (left []string) {
 	return append(left, g.keys(t)...)
 }
 
-// redis connects to the gateway's private Redis. Whoever asks closes it.
+// redis connects to the gateway's private Redis as the user that may do everything. Whoever asks closes it.
 func (g *gateway) redis(t *testing.T) *redis.Client {
 	t.Helper()
-	for _, path := range g.sockets() {
-		if filepath.Base(path) == "redis.sock" {
-			return redis.NewClient(&redis.Options{Network: "unix", Addr: path})
-		}
+	key, err := secret.Read(filepath.Join(g.state, "secret.key"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatalf("no redis.sock below %s", g.run)
-	return nil
+	server := redisserver.New(redisserver.Config{Socket: filepath.Join(g.run, "redis.sock"), Key: key})
+	client, err := redisserver.NewClient(server.AdminURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+// refusedByRedis fails the test when the gateway or a command asked Redis for what their user may not have. There is
+// nobody else who would.
+func (g *gateway) refusedByRedis(t *testing.T) {
+	t.Helper()
+	client := g.redis(t)
+	defer client.Close()
+	entries, err := client.ACLLog(context.Background(), 10).Result()
+	if err != nil {
+		t.Fatalf("ask redis for what it refused: %v", err)
+	}
+	for _, e := range entries {
+		t.Errorf("Redis refused %s of %s, for the %s", e.Object, e.Username, e.Reason)
+	}
 }
 
 // keys lists the keys in Redis that belong to kernels. Users, tokens, quotas and user ids stay.

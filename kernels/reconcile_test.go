@@ -1,6 +1,8 @@
 package kernels_test
 
 import (
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -102,7 +104,7 @@ func TestRedisLosesEverything(t *testing.T) {
 	r.world.Plant(made("", time.Hour), true)
 	taken := kernels.Record{ID: before[0].ID, Owner: alice, Handle: "babe"}
 
-	if err := r.redis.Client.FlushAll(r.ctx).Err(); err != nil {
+	if err := r.redis.Admin.FlushAll(r.ctx).Err(); err != nil {
 		t.Fatal(err)
 	}
 	r.world.BreakWatch()
@@ -140,6 +142,39 @@ func TestRedisLosesEverything(t *testing.T) {
 		}
 		r.gone(before[2])
 	})
+}
+
+// TestForgedRecordsHarmNoKernel: who may write Redis, but has not the key, makes no kernel end and none another's.
+func TestForgedRecordsHarmNoKernel(t *testing.T) {
+	r := newRig(t)
+	g := r.gateway()
+	hers, his := r.started(g, alice), r.started(g, bob)
+	admin := r.redis.Admin
+	read := func(owner kernels.Owner, id string) string {
+		text, err := admin.HGet(r.ctx, "cellblock:kernels:"+string(owner), id).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	for name, forged := range map[string]string{
+		"another handle": strings.Replace(read(alice, hers.ID), hers.Handle, his.Handle, 1),
+		"ending":         strings.Replace(read(alice, hers.ID), `"running"`, `"ending"`, 1),
+		"another's":      read(bob, his.ID),
+		"garbage":        "garbage",
+	} {
+		if err := admin.HSet(r.ctx, "cellblock:kernels:alice", hers.ID, forged).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := g.Get(r.ctx, alice, hers.ID); !errors.Is(err, kernels.ErrNotFound) {
+			t.Errorf("%s: %v", name, err)
+		}
+		r.world.BreakWatch() // reconciles at once
+		r.eventually(name+": adopted", func() bool { return r.record(hers).Handle == hers.Handle })
+		if n, kernel, bridge := r.world.Processes(hers.Handle); n != 1 || !kernel || !bridge || r.world.Calls("remove", hers.Handle) > 0 {
+			t.Errorf("%s: the kernel was touched: %d %v %v", name, n, kernel, bridge)
+		}
+	}
 }
 
 func TestRedisGoesAwayForAWhile(t *testing.T) {

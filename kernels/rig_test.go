@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cellblock.io/cellblock/internal/redisserver/redistest"
+	"cellblock.io/cellblock/internal/secret"
 	"cellblock.io/cellblock/kernels"
 	"cellblock.io/cellblock/kernels/kernelstest"
 	"cellblock.io/cellblock/kernels/redisstore"
@@ -48,7 +49,7 @@ func newRig(t *testing.T) *rig {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	redis := redistest.StartIn(t, dir)
 	r := &rig{t: t, ctx: ctx, world: kernelstest.NewWorld(specs...), redis: redis, dir: dir}
-	r.store = redisstore.New(redisstore.Config{Client: redis.Client, DefaultQuota: kernels.Quota{MaxKernels: 100}})
+	r.store = redisstore.New(redisstore.Config{Client: redis.Client, Key: secret.New(), DefaultQuota: kernels.Quota{MaxKernels: 100}})
 	t.Cleanup(func() {
 		for _, c := range r.world.Clashes() {
 			t.Errorf("two calls for one kernel at once: %s", c)

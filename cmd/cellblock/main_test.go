@@ -13,6 +13,7 @@ import (
 
 	"cellblock.io/cellblock/auth"
 	"cellblock.io/cellblock/internal/redisserver/redistest"
+	"cellblock.io/cellblock/internal/secret"
 	"cellblock.io/cellblock/kernels/redisstore"
 )
 
@@ -53,12 +54,27 @@ func newOffice(t *testing.T, settings string) *desk {
 	t.Helper()
 	redis := redistest.Start(t)
 	d := newDesk(t, settings+"\nredis: {url: \""+redis.URL+"\"}\n")
+	key := d.makeKey()
 	var err error
-	if d.auth, err = auth.New(auth.Config{Redis: redis.Client}); err != nil {
+	if d.auth, err = auth.New(auth.Config{Redis: redis.Client, Key: key}); err != nil {
 		t.Fatal(err)
 	}
-	d.store = redisstore.New(redisstore.Config{Client: redis.Client})
+	d.store = redisstore.New(redisstore.Config{Client: redis.Client, Key: key})
 	return d
+}
+
+// makeKey makes the installation's key, as the gateway does when it starts.
+func (d *desk) makeKey() secret.Key {
+	d.t.Helper()
+	state := filepath.Join(filepath.Dir(d.env["CELLBLOCK_CONFIG"]), "state")
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		d.t.Fatal(err)
+	}
+	key, err := secret.Make(filepath.Join(state, "secret.key"))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return key
 }
 
 // run gives one command.

@@ -13,6 +13,7 @@ import (
 	"cellblock.io/cellblock/auth"
 	"cellblock.io/cellblock/internal/config"
 	"cellblock.io/cellblock/internal/redisserver"
+	"cellblock.io/cellblock/internal/secret"
 	"cellblock.io/cellblock/kernels"
 	"cellblock.io/cellblock/kernels/redisstore"
 )
@@ -36,7 +37,11 @@ func (a *app) inOffice(ctx context.Context, fn func(context.Context, *office) er
 	if err != nil {
 		return err
 	}
-	client, err := redisserver.NewClient(redisURL(cfg))
+	key, err := officeKey(cfg)
+	if err != nil {
+		return err
+	}
+	client, err := redisserver.NewClient(redisURL(cfg, key))
 	if err != nil {
 		return err
 	}
@@ -46,11 +51,11 @@ func (a *app) inOffice(ctx context.Context, fn func(context.Context, *office) er
 	if err := reach(ctx, cfg, client); err != nil {
 		return err
 	}
-	service, err := auth.New(auth.Config{Redis: client})
+	service, err := auth.New(auth.Config{Redis: client, Key: key})
 	if err != nil {
 		return err
 	}
-	return fn(ctx, &office{cfg: cfg, auth: service, store: newStore(cfg, client, nil)})
+	return fn(ctx, &office{cfg: cfg, auth: service, store: newStore(cfg, key, client, nil)})
 }
 
 // reach makes sure that Redis answers, so that one clear sentence says so when it does not.
@@ -68,12 +73,24 @@ func reach(ctx context.Context, cfg config.Config, client *redis.Client) error {
 	return fmt.Errorf("reach Redis: %w", err)
 }
 
+// officeKey reads the installation's key, which the gateway makes when it starts for the first time.
+func officeKey(cfg config.Config) (secret.Key, error) {
+	key, err := secret.Read(keyFile(cfg))
+	switch {
+	case !errors.Is(err, fs.ErrNotExist):
+		return key, err
+	case cfg.Redis.URL == "":
+		return key, errNoGateway
+	}
+	return key, fmt.Errorf("there is no %s: start the gateway once, which makes it, or copy that of the gateways that share this Redis", keyFile(cfg))
+}
+
 // redisURL is the address of the configured Redis, or of the private one.
-func redisURL(cfg config.Config) string {
+func redisURL(cfg config.Config, key secret.Key) string {
 	if cfg.Redis.URL != "" {
 		return cfg.Redis.URL
 	}
-	return privateRedis(cfg, nil).URL()
+	return privateRedis(cfg, key, nil).URL()
 }
 
 // owner checks the name of a user whom a flag or argument names.

@@ -108,9 +108,11 @@ func TestWithoutGateway(t *testing.T) {
 }
 
 func TestConfiguredRedisIsDown(t *testing.T) {
-	d := newDesk(t, "redis: {url: \"redis://:secret@127.0.0.1:1/0\"}\n")
+	d := newDesk(t, "redis: {url: \"redis://:hidden@127.0.0.1:1/0\"}\n")
+	d.fails(exitFailure, []string{"there is no", "secret.key", "start the gateway once"}, "user", "list")
+	d.makeKey()
 	d.fails(exitFailure, []string{"nobody answers at redis.url"}, "user", "list")
-	if r := d.run("user", "list"); strings.Contains(r.err, "secret") {
+	if r := d.run("user", "list"); strings.Contains(r.err, "hidden") {
 		t.Errorf("the error shows Redis' password: %s", r.err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"cellblock.io/cellblock/gateway"
 	"cellblock.io/cellblock/internal/config"
 	"cellblock.io/cellblock/internal/redisserver"
+	"cellblock.io/cellblock/internal/secret"
 	"cellblock.io/cellblock/kernels"
 	"cellblock.io/cellblock/web"
 )
@@ -73,13 +74,17 @@ func (a *app) serve(ctx context.Context, cfg config.Config) error {
 		return err
 	}
 	defer release()
+	key, err := secret.Make(keyFile(cfg))
+	if err != nil {
+		return err
+	}
 	ln, err := listen(cfg)
 	if err != nil {
 		return err
 	}
 	defer ln.Close()
 
-	s := &server{cfg: cfg, log: log, stack: newStack()}
+	s := &server{cfg: cfg, key: key, log: log, stack: newStack()}
 	err = s.run(ctx, ln)
 	if stopped := s.stack.stop(); err == nil {
 		err = stopped
@@ -94,6 +99,7 @@ func (a *app) serve(ctx context.Context, cfg config.Config) error {
 // server is what serve wires together.
 type server struct {
 	cfg   config.Config
+	key   secret.Key
 	log   *slog.Logger
 	stack *stack
 
@@ -114,12 +120,12 @@ func (s *server) run(ctx context.Context, ln net.Listener) error {
 	if err != nil {
 		return err
 	}
-	store := newStore(s.cfg, s.redis, s.log)
+	store := newStore(s.cfg, s.key, s.redis, s.log)
 	manager, err := newManager(s.cfg, s.engine, store, meter, s.log)
 	if err != nil {
 		return err
 	}
-	service, err := newAuth(s.cfg, s.redis, s.log)
+	service, err := newAuth(s.cfg, s.key, s.redis, s.log)
 	if err != nil {
 		return err
 	}
@@ -162,15 +168,38 @@ func (s *server) run(ctx context.Context, ln net.Listener) error {
 
 // reachRedis connects to the configured Redis, or starts a private one first.
 func (s *server) reachRedis(ctx context.Context) (err error) {
-	if s.redis, err = redisserver.NewClient(redisURL(s.cfg)); err != nil {
+	if s.redis, err = redisserver.NewClient(redisURL(s.cfg, s.key)); err != nil {
 		return err
 	}
 	if s.cfg.Redis.URL != "" {
-		return reach(ctx, s.cfg, s.redis)
+		if err := reach(ctx, s.cfg, s.redis); err != nil {
+			return err
+		}
+		s.lookAtRedis(ctx, s.cfg.Redis.URL)
+		return nil
 	}
-	private := privateRedis(s.cfg, s.log)
+	private := privateRedis(s.cfg, s.key, s.log)
 	s.stack.start("redis", private.Run)
-	return s.stack.await(ctx, redisStart, private.Ready)
+	if err := s.stack.await(ctx, redisStart, private.Ready); err != nil {
+		return err
+	}
+	s.lookAtRedis(ctx, private.AdminURL())
+	return nil
+}
+
+// lookAtRedis warns of a version with a known flaw. It is not for /healthz, which everybody can read.
+func (s *server) lookAtRedis(ctx context.Context, address string) {
+	client, err := redisserver.NewClient(address)
+	if err != nil {
+		return // not reached: it was good before
+	}
+	defer client.Close()
+	switch problem, err := redisserver.Outdated(ctx, client); {
+	case err != nil:
+		s.log.Info("the version of Redis was not looked at", "err", err)
+	case problem != "":
+		s.log.Warn(problem)
+	}
 }
 
 // reachPodman starts Podman's service where nobody answers, connects to it, and looks whether kernels could run. It

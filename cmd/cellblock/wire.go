@@ -20,6 +20,7 @@ import (
 	"cellblock.io/cellblock/internal/config"
 	"cellblock.io/cellblock/internal/podmanservice"
 	"cellblock.io/cellblock/internal/redisserver"
+	"cellblock.io/cellblock/internal/secret"
 	"cellblock.io/cellblock/kernels"
 	"cellblock.io/cellblock/kernels/bridge"
 	"cellblock.io/cellblock/kernels/redisstore"
@@ -28,10 +29,14 @@ import (
 // drainGrace is how long launches in flight may go on when the gateway ends.
 const drainGrace = 10 * time.Second
 
-func privateRedis(cfg config.Config, log *slog.Logger) *redisserver.Server {
+// keyFile holds the key that signs what is written to Redis and makes the passwords of a private one.
+func keyFile(cfg config.Config) string { return filepath.Join(cfg.StateDir, "secret.key") }
+
+func privateRedis(cfg config.Config, key secret.Key, log *slog.Logger) *redisserver.Server {
 	return redisserver.New(redisserver.Config{
 		Dir:    filepath.Join(cfg.StateDir, "redis"),
 		Socket: filepath.Join(cfg.RunDir, "redis.sock"),
+		Key:    key,
 		Binary: cfg.Redis.Command,
 		Log:    log,
 	})
@@ -49,22 +54,25 @@ func podmanSocket(cfg config.Config) string {
 	return filepath.Join(cfg.RunDir, "podman.sock")
 }
 
-func newAuth(cfg config.Config, client *redis.Client, log *slog.Logger) (*auth.Service, error) {
+func newAuth(cfg config.Config, key secret.Key, client *redis.Client, log *slog.Logger) (*auth.Service, error) {
 	j := cfg.Auth.JWT
 	jwt := auth.JWTConfig{Issuer: j.Issuer, Audience: j.Audience, Leeway: j.Leeway, AdminClaim: j.AdminClaim, AdminValue: j.AdminValue}
 	if j.Algorithm != "" {
 		jwt.Keys = []auth.JWTKey{{Algorithm: j.Algorithm, File: j.KeyFile}}
 	}
-	s, err := auth.New(auth.Config{Redis: client, JWT: jwt, SessionTTL: cfg.Auth.SessionTTL, SessionMax: cfg.Auth.SessionMax, Log: log})
+	s, err := auth.New(auth.Config{
+		Redis: client, Key: key, JWT: jwt, SessionTTL: cfg.Auth.SessionTTL, SessionMax: cfg.Auth.SessionMax, Log: log,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("auth: %w", err)
 	}
 	return s, nil
 }
 
-func newStore(cfg config.Config, client *redis.Client, log *slog.Logger) *redisstore.Store {
+func newStore(cfg config.Config, key secret.Key, client *redis.Client, log *slog.Logger) *redisstore.Store {
 	return redisstore.New(redisstore.Config{
 		Client:       client,
+		Key:          key,
 		DefaultQuota: kernels.Quota{MaxKernels: cfg.Quota.MaxKernels},
 		Log:          log,
 	})

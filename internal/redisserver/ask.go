@@ -2,6 +2,7 @@ package redisserver
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,10 +18,13 @@ const (
 	pong       = "+PONG"         // the answer to PING when data has been loaded
 )
 
+// errStranger means that another redis-server than this installation's listens on the socket.
+var errStranger = errors.New("another redis-server listens there, or secret.key is another one than it was started with: stop it")
+
 // ask sends one inline command on a connection of its own and returns the first line of the answer, or io.EOF from a
 // server that hangs up instead.
-func ask(ctx context.Context, socket, command string) (string, error) {
-	conn, err := dial(ctx, socket)
+func (s *Server) ask(ctx context.Context, command string) (string, error) {
+	conn, err := s.login(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -29,8 +33,8 @@ func ask(ctx context.Context, socket, command string) (string, error) {
 }
 
 // shutdown asks the server to flush its file and end, which it does without an answer. It goes on when ctx has ended.
-func shutdown(ctx context.Context, socket string) error {
-	reply, err := ask(context.WithoutCancel(ctx), socket, "SHUTDOWN")
+func (s *Server) shutdown(ctx context.Context) error {
+	reply, err := s.ask(context.WithoutCancel(ctx), "SHUTDOWN")
 	switch {
 	case errors.Is(err, io.EOF):
 		return nil
@@ -41,18 +45,38 @@ func shutdown(ctx context.Context, socket string) error {
 }
 
 // attach returns a connection to a server that answers, whatever it answers: while it loads its data that is an error.
-func attach(ctx context.Context, socket string) (net.Conn, error) {
-	conn, err := dial(ctx, socket)
+// The server may have been started by another version, so its users are given their present rules.
+func (s *Server) attach(ctx context.Context) (net.Conn, error) {
+	conn, err := s.login(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := exchange(conn, "PING"); err != nil {
-		conn.Close()
-		return nil, err
+	for _, rules := range users(s.cfg.Key) {
+		if reply, err := exchange(conn, "ACL SETUSER "+rules); err != nil || reply != "+OK" {
+			conn.Close()
+			return nil, fmt.Errorf("set the rules of Redis' users: %q: %w", reply, cmp.Or(err, errStranger))
+		}
 	}
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("lift deadline: %w", err)
+	}
+	return conn, nil
+}
+
+// login connects as the user that may do everything, with a deadline on all that follows.
+func (s *Server) login(ctx context.Context) (net.Conn, error) {
+	conn, err := dial(ctx, s.cfg.Socket)
+	if err != nil {
+		return nil, err
+	}
+	reply, err := exchange(conn, "AUTH "+adminUser+" "+password(s.cfg.Key, adminUser))
+	if err == nil && reply != "+OK" {
+		err = fmt.Errorf("%s: %w", s.cfg.Socket, errStranger)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
 	}
 	return conn, nil
 }
@@ -74,12 +98,13 @@ func dial(ctx context.Context, socket string) (net.Conn, error) {
 }
 
 func exchange(conn net.Conn, command string) (string, error) {
+	word, _, _ := strings.Cut(command, " ") // the rest may be a password
 	if _, err := conn.Write([]byte(command + "\r\n")); err != nil {
-		return "", fmt.Errorf("send %s: %w", command, err)
+		return "", fmt.Errorf("send %s: %w", word, err)
 	}
 	line, err := bufio.NewReaderSize(conn, maxReply).ReadSlice('\n')
 	if err != nil {
-		return "", fmt.Errorf("answer to %s: %w", command, err)
+		return "", fmt.Errorf("answer to %s: %w", word, err)
 	}
 	return strings.TrimRight(string(line), "\r\n"), nil
 }

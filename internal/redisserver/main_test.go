@@ -10,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"cellblock.io/cellblock/internal/redisserver"
+	"cellblock.io/cellblock/internal/secret"
 )
 
 // hostDir, when set, makes the test binary a gateway's stand-in: it runs a redis-server there until it is killed.
@@ -25,5 +26,9 @@ func TestMain(m *testing.M) {
 }
 
 func config(dir string) redisserver.Config {
-	return redisserver.Config{Dir: filepath.Join(dir, "data"), Socket: filepath.Join(dir, "s")}
+	key, err := secret.Make(filepath.Join(dir, "secret.key"))
+	if err != nil {
+		panic(err)
+	}
+	return redisserver.Config{Dir: filepath.Join(dir, "data"), Socket: filepath.Join(dir, "s"), Key: key}
 }

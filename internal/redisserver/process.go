@@ -96,7 +96,7 @@ func (s *Server) oversee(ctx context.Context, p *process) error {
 		return s.endError(err)
 	case <-ctx.Done():
 	}
-	if err := shutdown(ctx, s.cfg.Socket); err != nil {
+	if err := s.shutdown(ctx); err != nil {
 		// Not listening yet, or not willing: the signal means the same to redis-server.
 		if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			return fmt.Errorf("stop redis-server: %w", err)
@@ -124,7 +124,7 @@ func (s *Server) follow(ctx context.Context, conn net.Conn) error {
 	if _, err := conn.Read(make([]byte, 1)); ctx.Err() == nil {
 		return s.endError(err)
 	}
-	if err := shutdown(ctx, s.cfg.Socket); err != nil {
+	if err := s.shutdown(ctx); err != nil {
 		return fmt.Errorf("stop redis-server: %w", err)
 	}
 	if err := conn.SetReadDeadline(time.Now().Add(stopTimeout)); err != nil {

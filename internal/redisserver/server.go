@@ -1,6 +1,8 @@
 // Package redisserver runs a private redis-server for a gateway that was given none, and makes the clients that reach
 // Redis. The server listens on a Unix socket only and keeps its data in an append-only file, so that it outlives both
-// itself and the gateway: a gateway that was killed finds its Redis still running and takes it over.
+// itself and the gateway: a gateway that was killed finds its Redis still running and takes it over. It lets in two
+// users, whose passwords come from the installation's key: the gateway's has just the commands and keys that Cellblock
+// uses, and the other one is for looking after the server.
 package redisserver
 
 import (
@@ -16,6 +18,7 @@ import (
 	"time"
 
 	"cellblock.io/cellblock/internal/respawn"
+	"cellblock.io/cellblock/internal/secret"
 )
 
 const (
@@ -33,6 +36,8 @@ type Config struct {
 	Dir string
 	// Socket is the path of the Unix socket, at most 107 bytes; empty means "redis.sock" in Dir.
 	Socket string
+	// Key makes the users' passwords. Whoever connects, in whatever process, needs the same.
+	Key secret.Key
 	// Binary is the program, by name or path; empty means "redis-server" from PATH.
 	Binary string
 	// Log gets starts and ends; nil means none.
@@ -61,8 +66,16 @@ func New(cfg Config) *Server {
 	return &Server{cfg: cfg}
 }
 
-// URL is the address for NewClient.
-func (s *Server) URL() string { return (&url.URL{Scheme: "unix", Path: s.cfg.Socket}).String() }
+// URL is the address for NewClient, with the password of the user that has what Cellblock needs and no more.
+func (s *Server) URL() string { return s.url(gatewayUser) }
+
+// AdminURL is the same for the user that may do everything.
+func (s *Server) AdminURL() string { return s.url(adminUser) }
+
+func (s *Server) url(user string) string {
+	login := url.UserPassword(user, password(s.cfg.Key, user))
+	return (&url.URL{Scheme: "unix", User: login, Path: s.cfg.Socket}).String()
+}
 
 // Run keeps a redis-server running until ctx ends, then shuts it down cleanly, its file flushed, and returns nil. One
 // that already answers on the socket is taken over, and shut down in the end like one of its own. An end of the
@@ -84,7 +97,7 @@ func (s *Server) Run(ctx context.Context) error {
 // stopped the server the last time if anything did.
 func (s *Server) Ready(ctx context.Context) error {
 	for {
-		reply, err := ask(ctx, s.cfg.Socket, "PING")
+		reply, err := s.ask(ctx, "PING")
 		if err == nil && reply == pong {
 			return nil
 		}
@@ -100,6 +113,9 @@ func (s *Server) Ready(ctx context.Context) error {
 }
 
 func (s *Server) prepare() (bin string, err error) {
+	if s.cfg.Key.Empty() {
+		return "", errors.New("redis server: no secret key")
+	}
 	if n := len(s.cfg.Socket); n > maxSocketPath {
 		return "", fmt.Errorf("redis socket %s: %d bytes, at most %d are possible", s.cfg.Socket, n, maxSocketPath)
 	}
@@ -124,9 +140,13 @@ func (s *Server) serve(ctx context.Context, bin string) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	if conn, err := attach(ctx, s.cfg.Socket); err == nil {
+	conn, err := s.attach(ctx)
+	if err == nil {
 		s.cfg.Log.Info("running redis-server taken over", "socket", s.cfg.Socket)
 		return s.follow(ctx, conn)
+	}
+	if errors.Is(err, errStranger) {
+		return err
 	}
 	p, err := s.start(bin)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"cellblock.io/cellblock/internal/redisserver"
 	"cellblock.io/cellblock/internal/redisserver/redistest"
+	"cellblock.io/cellblock/internal/secret"
 )
 
 const patience = 20 * time.Second
@@ -33,7 +34,7 @@ func shortDir(t *testing.T) string {
 	return dir
 }
 
-// run starts srv and returns a client once it is ready, and what ends it.
+// run starts srv and returns an administrator's client once it is ready, and what ends it.
 func run(t *testing.T, srv *redisserver.Server) (*redis.Client, func() error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -50,7 +51,7 @@ func run(t *testing.T, srv *redisserver.Server) (*redis.Client, func() error) {
 	}
 	t.Cleanup(func() { stop() })
 	ready(t, srv)
-	client, err := redisserver.NewClient(srv.URL())
+	client, err := redisserver.NewClient(srv.AdminURL())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +195,7 @@ func TestTakesOverWhatAKilledParentLeft(t *testing.T) {
 	}
 	srv := redisserver.New(config(dir))
 	ready(t, srv)
-	before, err := redisserver.NewClient(srv.URL())
+	before, err := redisserver.NewClient(srv.AdminURL())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,14 +279,15 @@ func TestNeverTwoOnOneFile(t *testing.T) {
 }
 
 func TestRefusesToRun(t *testing.T) {
-	dir := shortDir(t)
+	dir, key := shortDir(t), secret.New()
 	tests := map[string]struct {
 		cfg  redisserver.Config
 		want string
 	}{
-		"no binary":   {redisserver.Config{Dir: dir, Binary: "no-such-redis-server"}, "install it (apt-get install redis-server) or set redis.url"},
-		"long socket": {redisserver.Config{Dir: dir, Socket: filepath.Join(dir, strings.Repeat("x", 100))}, "107"},
-		"no dir":      {redisserver.Config{Dir: "/proc/nowhere"}, "make redis directory"},
+		"no key":      {redisserver.Config{Dir: dir}, "no secret key"},
+		"no binary":   {redisserver.Config{Dir: dir, Key: key, Binary: "no-such-redis-server"}, "install it (apt-get install redis-server) or set redis.url"},
+		"long socket": {redisserver.Config{Dir: dir, Key: key, Socket: filepath.Join(dir, strings.Repeat("x", 100))}, "107"},
+		"no dir":      {redisserver.Config{Dir: "/proc/nowhere", Key: key}, "make redis directory"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -328,7 +330,7 @@ func TestSaysWhyItDoesNotStart(t *testing.T) {
 // TestOddDirectory: paths reach redis-server as they are.
 func TestOddDirectory(t *testing.T) {
 	dir := filepath.Join(shortDir(t), `a "b" \c é`)
-	client, _ := run(t, redisserver.New(redisserver.Config{Dir: dir}))
+	client, _ := run(t, redisserver.New(redisserver.Config{Dir: dir, Key: secret.New()}))
 	got, err := client.ConfigGet(t.Context(), "dir").Result()
 	if err != nil || got["dir"] != dir {
 		t.Errorf("dir is %q, %v; want %q", got["dir"], err, dir)
@@ -337,10 +339,10 @@ func TestOddDirectory(t *testing.T) {
 
 func TestInstancesAreApart(t *testing.T) {
 	a, b := redistest.Start(t), redistest.Start(t)
-	if err := a.Client.Set(t.Context(), "k", "v", 0).Err(); err != nil {
+	if err := a.Client.Set(t.Context(), "cellblock:k", "v", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Client.Get(t.Context(), "k").Err(); !errors.Is(err, redis.Nil) {
+	if err := b.Client.Get(t.Context(), "cellblock:k").Err(); !errors.Is(err, redis.Nil) {
 		t.Errorf("the other instance has the key: %v", err)
 	}
 	a.Stop()
@@ -365,7 +367,7 @@ func TestNewClient(t *testing.T) {
 // TestCallsAreBounded: a server that accepts and says nothing holds a call no longer than its context.
 func TestCallsAreBounded(t *testing.T) {
 	inst := redistest.Start(t)
-	process := pid(t, inst.Client)
+	process := pid(t, inst.Admin)
 	if err := syscall.Kill(process, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}

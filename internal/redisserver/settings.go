@@ -6,7 +6,7 @@ import (
 )
 
 // settings is the configuration that redis-server reads. Records, tokens and users must not be evicted: when memory
-// runs out, writes fail. The append-only file is synced each second.
+// runs out, writes fail. The append-only file is synced each second. Who may do what is in it from the first moment on.
 func settings(cfg Config) string {
 	return fmt.Sprintf(`port 0
 unixsocket %s
@@ -21,7 +21,8 @@ maxmemory 512mb
 maxmemory-policy noeviction
 maxclients 2048
 loglevel warning
-`, quote(cfg.Socket), quote(cfg.Dir))
+user %s
+`, quote(cfg.Socket), quote(cfg.Dir), strings.Join(users(cfg.Key), "\nuser "))
 }
 
 // quote writes a value so that redis-server's line parser gives back the same bytes.

@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"time"
 
@@ -18,7 +17,7 @@ const (
 
 // remember adds an end, and forgets the oldest of the owner when there are too many.
 // KEYS: the owner's ends, the owners with ends. ARGV: owner, id, end, limit, seconds.
-var remember = redis.NewScript(`
+var remember = redis.NewScript(unsigned + `
 redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
 redis.call('EXPIRE', KEYS[1], ARGV[5])
 redis.call('SADD', KEYS[2], ARGV[1])
@@ -26,8 +25,8 @@ if redis.call('HLEN', KEYS[1]) > tonumber(ARGV[4]) then
 	local oldest, at
 	local all = redis.call('HGETALL', KEYS[1])
 	for i = 1, #all, 2 do
-		local ok, e = pcall(cjson.decode, all[i + 1])
-		local this = ok and type(e) == 'table' and type(e.ms) == 'number' and e.ms or 0
+		local e = unsigned(all[i + 1])
+		local this = e and type(e.ms) == 'number' and e.ms or 0
 		if not at or this < at then
 			oldest, at = all[i], this
 		end
@@ -54,7 +53,7 @@ func (s *Store) Remember(ctx context.Context, e kernels.Ended) error {
 	if !named(e.Owner, e.ID) {
 		return kernels.ErrNotFound
 	}
-	data, err := encode(storedEnd{e.ID, e.Owner, e.Spec, e.Reason, e.Born, e.At.UnixMilli()})
+	data, err := s.encode(historyKey(e.Owner), e.ID, storedEnd{e.ID, e.Owner, e.Spec, e.Reason, e.Born, e.At.UnixMilli()})
 	if err != nil {
 		return err
 	}
@@ -114,10 +113,10 @@ func (s *Store) Recollect(ctx context.Context, owner kernels.Owner) ([]kernels.E
 	return all, nil
 }
 
-// end decodes a value. One that does not name the owner and id of its place, or is too old, counts as absent.
+// end decodes a value. One that is not signed for its place, or is too old, counts as absent.
 func (s *Store) end(owner kernels.Owner, id, text string) (kernels.Ended, bool) {
 	var e storedEnd
-	if err := json.Unmarshal([]byte(text), &e); err != nil || e.Owner != owner || e.ID != id {
+	if err := s.decode(historyKey(owner), id, text, &e); err != nil {
 		s.log.Warn("end in Redis is not readable", "owner", owner, "kernel", id, "err", err)
 		return kernels.Ended{}, false
 	}

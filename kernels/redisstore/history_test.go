@@ -41,7 +41,7 @@ func TestHistory(t *testing.T) {
 	if all, err := s.Recollect(t.Context(), "bob"); err != nil || !slices.Equal(all, []kernels.Ended{b}) {
 		t.Errorf("bob's: %+v, %v", all, err)
 	}
-	if ttl := inst.Client.TTL(t.Context(), "cellblock:ended:alice").Val(); ttl < 23*time.Hour || ttl > 24*time.Hour {
+	if ttl := inst.Admin.TTL(t.Context(), "cellblock:ended:alice").Val(); ttl < 23*time.Hour || ttl > 24*time.Hour {
 		t.Errorf("kept for %v", ttl)
 	}
 	if err := s.Remember(t.Context(), kernels.Ended{Owner: "A", ID: a.ID}); !errors.Is(err, kernels.ErrNotFound) {
@@ -64,7 +64,7 @@ func TestHistoryIsBounded(t *testing.T) {
 	if all, err := s.Recollect(t.Context(), ""); err != nil || len(all) != 0 {
 		t.Errorf("%v, %v", all, err)
 	}
-	if got := keys(t, inst.Client); len(got) != 0 {
+	if got := keys(t, inst.Admin); len(got) != 0 {
 		t.Errorf("left: %v", got)
 	}
 }

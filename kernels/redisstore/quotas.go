@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -55,7 +54,7 @@ func (s *Store) Quota(ctx context.Context, owner kernels.Owner) (kernels.Quota, 
 		return kernels.Quota{}, err
 	}
 	var q storedQuota
-	if err := json.Unmarshal([]byte(text), &q); err != nil {
+	if err := s.decode(quotasKey, string(owner), text, &q); err != nil {
 		return kernels.Quota{}, fmt.Errorf("quota of %s: %w", owner, err)
 	}
 	return kernels.Quota(q), nil
@@ -70,7 +69,7 @@ func (s *Store) SetQuota(ctx context.Context, owner kernels.Owner, q kernels.Quo
 	if q.MaxKernels < 0 {
 		return fmt.Errorf("%w: %d kernels", kernels.ErrInvalid, q.MaxKernels)
 	}
-	data, err := encode(storedQuota(q))
+	data, err := s.encode(quotasKey, string(owner), storedQuota(q))
 	if err != nil {
 		return err
 	}

@@ -8,14 +8,23 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"cellblock.io/cellblock/internal/secret"
 	"cellblock.io/cellblock/kernels"
 )
 
-// readable begins the scripts that look into a record: a value that does not name its owner and id is none.
-const readable = `
+// unsigned begins the scripts that look into a value: it decodes what follows the signature, which scripts cannot check.
+var unsigned = fmt.Sprintf(`
+local function unsigned(text)
+	local ok, v = pcall(cjson.decode, string.sub(text or '', %d))
+	return ok and type(v) == 'table' and v or nil
+end
+`, secret.SignatureLength+1)
+
+// readable does the same for a record: a value that does not name its owner and id is none.
+var readable = unsigned + `
 local function readable(text, owner, id)
-	local ok, r = pcall(cjson.decode, text or '')
-	if ok and type(r) == 'table' and r.owner == owner and r.id == id then
+	local r = unsigned(text)
+	if r and r.owner == owner and r.id == id then
 		return r
 	end
 	return nil
@@ -65,8 +74,8 @@ end
 redis.call('HDEL', KEYS[1], ARGV[2])
 local all = redis.call('HGETALL', KEYS[2])
 for i = 1, #all, 2 do
-	local ok, s = pcall(cjson.decode, all[i + 1])
-	if not ok or type(s) ~= 'table' or s.kernel_id == ARGV[2] then
+	local s = unsigned(all[i + 1])
+	if not s or s.kernel_id == ARGV[2] then
 		redis.call('HDEL', KEYS[2], all[i])
 	end
 end
@@ -83,7 +92,7 @@ func (s *Store) Reserve(ctx context.Context, r kernels.Record, q kernels.Quota) 
 	if !named(r.Owner, r.ID) {
 		return fmt.Errorf("%w: owner or kernel id", kernels.ErrInvalid)
 	}
-	data, err := encode(storedRecord(r))
+	data, err := s.encode(kernelsKey(r.Owner), r.ID, storedRecord(r))
 	if err != nil {
 		return err
 	}
@@ -123,7 +132,7 @@ func (s *Store) Update(ctx context.Context, r kernels.Record) error {
 	if !named(r.Owner, r.ID) {
 		return kernels.ErrNotFound
 	}
-	data, err := encode(storedRecord(r))
+	data, err := s.encode(kernelsKey(r.Owner), r.ID, storedRecord(r))
 	if err != nil {
 		return err
 	}
@@ -147,7 +156,7 @@ func (s *Store) Record(ctx context.Context, owner kernels.Owner, id string) (ker
 	if err != nil {
 		return kernels.Record{}, err
 	}
-	r, ok := s.record(owner, id, text)
+	r, ok := s.record(ctx, owner, id, text)
 	if !ok {
 		return kernels.Record{}, kernels.ErrNotFound
 	}
@@ -179,7 +188,7 @@ func (s *Store) Records(ctx context.Context, owner kernels.Owner) ([]kernels.Rec
 	var all []kernels.Record
 	for i, reply := range replies {
 		for id, text := range reply.Val() {
-			if r, ok := s.record(kernels.Owner(owners[i]), id, text); ok {
+			if r, ok := s.record(ctx, kernels.Owner(owners[i]), id, text); ok {
 				all = append(all, r)
 			}
 		}

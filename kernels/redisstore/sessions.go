@@ -30,7 +30,7 @@ func (s *Store) PutSession(ctx context.Context, v kernels.Session) error {
 	if !named(v.Owner, v.ID) {
 		return fmt.Errorf("%w: owner or session id", kernels.ErrInvalid)
 	}
-	data, err := encode(storedSession(v))
+	data, err := s.encode(sessionsKey(v.Owner), v.ID, storedSession(v))
 	if err != nil {
 		return err
 	}

@@ -7,18 +7,22 @@
 //
 // All keys begin with "cellblock:". One owner's keys are:
 //
-//	cellblock:kernels:OWNER    hash, kernel id → record as JSON
-//	cellblock:sessions:OWNER   hash, session id → session as JSON
+//	cellblock:kernels:OWNER    hash, kernel id → record
+//	cellblock:sessions:OWNER   hash, session id → session
 //	cellblock:ended:OWNER      hash, kernel id → how it ended, for a day
 //
 // and those for all:
 //
 //	cellblock:owners           set of the owners that have kernels
 //	cellblock:histories        set of the owners that have ended kernels
-//	cellblock:quotas           hash, owner → quota as JSON
+//	cellblock:quotas           hash, owner → quota
 //	cellblock:uids             hash, owner → user id
 //	cellblock:uid:places       set of the places for user ids that are taken
 //	cellblock:lease:NAME       the lease's holder, with an expiry
+//
+// Records, sessions, ends and quotas are JSON behind a signature that is good for their place only, so that who writes
+// Redis gives nobody another's kernel; what is not signed counts as absent. User ids and leases are made in scripts,
+// which have no key: they decide who comes first and who is kept apart from whom, and give nothing.
 //
 // Nothing is searched for by pattern, and an owner without kernels leaves no key behind for more than a day. JSON fields that a version
 // does not know it ignores. One Redis is meant, not a Redis Cluster.
@@ -32,6 +36,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"cellblock.io/cellblock/internal/secret"
 	"cellblock.io/cellblock/kernels"
 )
 
@@ -60,6 +65,8 @@ var (
 type Config struct {
 	// Client stays the caller's. Its timeouts bound every call (see redisserver.NewClient).
 	Client *redis.Client
+	// Key signs what is written. All that share one Redis have the same.
+	Key secret.Key
 	// DefaultQuota is for owners without one of their own.
 	DefaultQuota kernels.Quota
 	// Log gets a warning for each value that is not readable; nil means none.
@@ -70,6 +77,7 @@ type Config struct {
 // error, each call fails with kernels.ErrUnavailable.
 type Store struct {
 	client *redis.Client
+	key    secret.Key
 	quota  kernels.Quota
 	log    *slog.Logger
 }
@@ -79,7 +87,7 @@ func New(cfg Config) *Store {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Store{client: cfg.Client, quota: cfg.DefaultQuota, log: cfg.Log}
+	return &Store{client: cfg.Client, key: cfg.Key, quota: cfg.DefaultQuota, log: cfg.Log}
 }
 
 func kernelsKey(owner kernels.Owner) string  { return prefix + "kernels:" + string(owner) }

@@ -13,16 +13,20 @@ import (
 	"go.uber.org/goleak"
 
 	"cellblock.io/cellblock/internal/redisserver/redistest"
+	"cellblock.io/cellblock/internal/secret"
 	"cellblock.io/cellblock/kernels"
 	"cellblock.io/cellblock/kernels/kernelstest"
 	"cellblock.io/cellblock/kernels/redisstore"
 )
 
+// key is this installation's.
+var key = secret.New()
+
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestStore(t *testing.T) {
 	kernelstest.StoreSuite(t, func(t *testing.T) kernelstest.Store {
-		return redisstore.New(redisstore.Config{Client: redistest.Start(t).Client})
+		return redisstore.New(redisstore.Config{Client: redistest.Start(t).Client, Key: key})
 	})
 }
 
@@ -30,7 +34,7 @@ func TestStore(t *testing.T) {
 func open(t *testing.T) (*redisstore.Store, *redistest.Instance) {
 	t.Helper()
 	inst := redistest.Start(t)
-	cfg := redisstore.Config{Client: inst.Client, DefaultQuota: kernels.Quota{MaxKernels: 2}}
+	cfg := redisstore.Config{Client: inst.Client, Key: key, DefaultQuota: kernels.Quota{MaxKernels: 2}}
 	return redisstore.New(cfg), inst
 }
 
@@ -64,7 +68,7 @@ func TestNothingIsLeftOfAnOwnerWithoutKernels(t *testing.T) {
 		}
 	}
 	want := []string{"cellblock:kernels:alice", "cellblock:owners", "cellblock:sessions:alice"}
-	if got := keys(t, inst.Client); !slices.Equal(got, want) {
+	if got := keys(t, inst.Admin); !slices.Equal(got, want) {
 		t.Errorf("keys %v, want %v", got, want)
 	}
 	for n := range 3 {
@@ -72,7 +76,7 @@ func TestNothingIsLeftOfAnOwnerWithoutKernels(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := keys(t, inst.Client); len(got) != 0 {
+	if got := keys(t, inst.Admin); len(got) != 0 {
 		t.Errorf("left: %v", got)
 	}
 }
@@ -132,7 +136,7 @@ func TestUIDs(t *testing.T) {
 	if again, err := s.UID(t.Context(), "user7"); err != nil || again != first["user7"] {
 		t.Errorf("user7 has %d, then %d, %v", first["user7"], again, err)
 	}
-	if err := inst.Client.FlushAll(t.Context()).Err(); err != nil {
+	if err := inst.Admin.FlushAll(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
 	if again, err := s.UID(t.Context(), "user400"); err != nil || again != first["user400"] {
@@ -164,13 +168,13 @@ func TestNewerVersions(t *testing.T) {
 	if err := s.PutSession(t.Context(), session); err != nil {
 		t.Fatal(err)
 	}
-	for key, id := range map[string]string{"cellblock:kernels:alice": want.ID, "cellblock:sessions:alice": session.ID} {
-		text, err := inst.Client.HGet(t.Context(), key, id).Result()
+	for hash, id := range map[string]string{"cellblock:kernels:alice": want.ID, "cellblock:sessions:alice": session.ID} {
+		text, err := inst.Client.HGet(t.Context(), hash, id).Result()
 		if err != nil {
 			t.Fatal(err)
 		}
-		newer := `{"new_field":{"deep":[1,null]},` + text[1:]
-		if err := inst.Client.HSet(t.Context(), key, id, newer).Err(); err != nil {
+		newer := `{"new_field":{"deep":[1,null]},` + text[secret.SignatureLength+1:]
+		if err := inst.Client.HSet(t.Context(), hash, id, key.Sign(hash, id, newer)+newer).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -186,7 +190,7 @@ func TestNewerVersions(t *testing.T) {
 	if err := s.Release(t.Context(), want); err != nil {
 		t.Errorf("release: %v", err)
 	}
-	if got := keys(t, inst.Client); len(got) != 0 {
+	if got := keys(t, inst.Admin); len(got) != 0 {
 		t.Errorf("left: %v", got)
 	}
 }
@@ -239,7 +243,7 @@ func TestPoisonedRecords(t *testing.T) {
 	if err := s.Release(t.Context(), good); err != nil {
 		t.Fatal(err)
 	}
-	if got := keys(t, inst.Client); !slices.Equal(got, []string{"cellblock:kernels:bob", "cellblock:owners"}) {
+	if got := keys(t, inst.Admin); !slices.Equal(got, []string{"cellblock:kernels:bob", "cellblock:owners"}) {
 		t.Errorf("left: %v", got)
 	}
 }

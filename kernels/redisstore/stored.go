@@ -1,10 +1,15 @@
 package redisstore
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
+	"cellblock.io/cellblock/internal/secret"
 	"cellblock.io/cellblock/kernels"
 )
 
@@ -36,32 +41,55 @@ type (
 	}
 )
 
-// encode is the JSON form of a stored value.
-func encode(v any) ([]byte, error) {
+// encode is what is stored of v in a field of a hash: a signature, good for that place only, and JSON.
+func (s *Store) encode(key, field string, v any) (string, error) {
 	data, err := json.Marshal(v)
 	if err != nil {
-		return nil, fmt.Errorf("encode: %w", err)
+		return "", fmt.Errorf("encode: %w", err)
 	}
 	if len(data) > maxValue {
-		return nil, fmt.Errorf("%w: %d bytes of description, at most %d are possible", kernels.ErrInvalid, len(data), maxValue)
+		return "", fmt.Errorf("%w: %d bytes of description, at most %d are possible", kernels.ErrInvalid, len(data), maxValue)
 	}
-	return data, nil
+	return s.key.Sign(key, field, string(data)) + string(data), nil
 }
 
-// record decodes a value. One that does not name the owner and id of its place counts as absent.
-func (s *Store) record(owner kernels.Owner, id, text string) (kernels.Record, bool) {
+// decode reads what encode made for that place. It does not look at what is not signed.
+func (s *Store) decode(key, field, text string, v any) error {
+	if len(text) < secret.SignatureLength || !s.key.Verify(text[:secret.SignatureLength], key, field, text[secret.SignatureLength:]) {
+		return errors.New("not signed with this installation's key")
+	}
+	return json.Unmarshal([]byte(text[secret.SignatureLength:]), v)
+}
+
+// forget removes a value that is not readable, unless it has become another meanwhile, and its owner from the owners
+// when it was the last. KEYS: the hash, the owners. ARGV: field, value, owner.
+var forget = redis.NewScript(`
+if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then
+	redis.call('HDEL', KEYS[1], ARGV[1])
+end
+if redis.call('HLEN', KEYS[1]) == 0 then
+	redis.call('SREM', KEYS[2], ARGV[3])
+end
+return 1
+`)
+
+// record decodes a value. One that is not signed for its place is removed and counts as absent: the kernel, if there is
+// one, is adopted then. Left there it would stand in the way, since the scripts cannot tell.
+func (s *Store) record(ctx context.Context, owner kernels.Owner, id, text string) (kernels.Record, bool) {
 	var r storedRecord
-	if err := json.Unmarshal([]byte(text), &r); err != nil || r.Owner != owner || r.ID != id {
-		s.log.Warn("record in Redis is not readable", "owner", owner, "kernel", id, "err", err)
-		return kernels.Record{}, false
+	err := s.decode(kernelsKey(owner), id, text, &r)
+	if err == nil {
+		return kernels.Record(r), true
 	}
-	return kernels.Record(r), true
+	removed := forget.Run(ctx, s.client, []string{kernelsKey(owner), ownersKey}, id, text, string(owner)).Err()
+	s.log.Warn("record in Redis is not readable, and removed", "owner", owner, "kernel", id, "err", errors.Join(err, removed))
+	return kernels.Record{}, false
 }
 
-// session decodes a value, with the same rule as record.
+// session decodes a value. One that is not signed for its place counts as absent.
 func (s *Store) session(owner kernels.Owner, id, text string) (kernels.Session, bool) {
 	var v storedSession
-	if err := json.Unmarshal([]byte(text), &v); err != nil || v.Owner != owner || v.ID != id {
+	if err := s.decode(sessionsKey(owner), id, text, &v); err != nil {
 		s.log.Warn("session in Redis is not readable", "owner", owner, "session", id, "err", err)
 		return kernels.Session{}, false
 	}

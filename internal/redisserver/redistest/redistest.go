@@ -12,14 +12,15 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"cellblock.io/cellblock/internal/redisserver"
+	"cellblock.io/cellblock/internal/secret"
 )
 
 const startTimeout = 20 * time.Second
 
 // Instance is a running redis-server that belongs to one test.
 type Instance struct {
-	// Client is closed with the test.
-	Client *redis.Client
+	// Client may do what Cellblock may, Admin everything. Both are closed with the test.
+	Client, Admin *redis.Client
 	// URL is what redisserver.NewClient takes.
 	URL string
 
@@ -44,7 +45,11 @@ func Start(t testing.TB) *Instance {
 // StartIn does the same on a directory that the caller keeps, with the data that are there.
 func StartIn(t testing.TB, dir string) *Instance {
 	t.Helper()
-	srv := redisserver.New(redisserver.Config{Dir: filepath.Join(dir, "data"), Socket: filepath.Join(dir, "s")})
+	key, err := secret.Make(filepath.Join(dir, "secret.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := redisserver.New(redisserver.Config{Dir: filepath.Join(dir, "data"), Socket: filepath.Join(dir, "s"), Key: key})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Run(ctx) }()
@@ -61,10 +66,15 @@ func StartIn(t testing.TB, dir string) *Instance {
 	if err := srv.Ready(ready); err != nil {
 		t.Fatal(err)
 	}
-	client, err := redisserver.NewClient(srv.URL())
+	return &Instance{Client: connect(t, srv.URL()), Admin: connect(t, srv.AdminURL()), URL: srv.URL(), stop: stop}
+}
+
+func connect(t testing.TB, url string) *redis.Client {
+	t.Helper()
+	client, err := redisserver.NewClient(url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { client.Close() })
-	return &Instance{Client: client, URL: srv.URL(), stop: stop}
+	return client
 }
