@@ -44,7 +44,8 @@ type Config struct {
 	// enforced is enforced and the rest is left out, so that containers start at all.
 	EnforceLimits bool
 	Limits        Limits
-	// SeccompProfile is the absolute path of a seccomp profile for both containers; empty means Podman's default.
+	// SeccompProfile is the absolute path of a seccomp profile for both containers; empty means our own (seccomp/), one for
+	// each.
 	SeccompProfile string
 	Log            *slog.Logger
 }
@@ -137,6 +138,9 @@ func Connect(ctx context.Context, cfg Config) (*Engine, error) {
 	cfg.Limits = cfg.Limits.orDefaults()
 	if err := prepareRunDir(cfg.RunDir); err != nil {
 		return nil, fmt.Errorf("run directory: %w", err)
+	}
+	if err := cfg.writeSeccomp(); err != nil {
+		return nil, err
 	}
 	conn, err := connect(ctx, cfg.Socket)
 	if err != nil {

@@ -142,7 +142,9 @@ func open(t *testing.T, change ...func(*containers.Config)) *place {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.spec = specs["probe"]
+	for _, spec := range specs { // there is one
+		p.spec = spec
+	}
 	return p
 }
 

@@ -141,7 +141,7 @@ func (b builder) sandbox(r role, l kernels.Launch) *specgen.SpecGenerator {
 	s.CapDrop = []string{"all"}
 	s.NoNewPrivileges = true
 	s.ReadOnlyFilesystem = true // and no memory file systems on /run and /var/tmp: read_write_tmpfs stays unset
-	s.SeccompProfilePath = b.cfg.SeccompProfile
+	s.SeccompProfilePath = b.cfg.seccompPath(r)
 	s.Mask = masked
 	s.OOMScoreAdj = new(oomScore)
 

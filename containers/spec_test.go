@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "write testdata anew")
 func goldenConfig() containers.Config {
 	return containers.Config{
 		Socket: "/run/cellblock/podman.sock", RunDir: "/run/cellblock/kernels", Instance: "cellblock",
-		BridgeImage: containers.DefaultBridgeImage, BridgeArgs: []string{"--journal-messages", "1000"}, SeccompProfile: "/etc/cellblock/seccomp.json",
+		BridgeImage: containers.DefaultBridgeImage, BridgeArgs: []string{"--journal-messages", "1000"},
 	}
 }
 

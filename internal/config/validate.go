@@ -92,7 +92,7 @@ func (c Config) validatePlaces(p *problems) {
 		"%q is not a socket: write unix:///run/user/1000/podman/podman.sock, or auto", c.Podman.Socket)
 	p.want(c.Podman.Command != "", "podman.command", "name the podman program")
 	p.want(c.Podman.Seccomp == "" || filepath.IsAbs(c.Podman.Seccomp), "podman.seccomp",
-		"%q is not an absolute path; leave it empty for Podman's own profile", c.Podman.Seccomp)
+		"%q is not an absolute path; leave it empty for Cellblock's own profiles", c.Podman.Seccomp)
 }
 
 func (c Config) validateKernels(p *problems) {

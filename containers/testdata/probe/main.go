@@ -170,9 +170,10 @@ func look() report {
 	r.Dir, _ = os.Getwd()
 	comm, _ := os.ReadFile("/proc/1/comm")
 	r.Init = strings.TrimSpace(string(comm))
-	ifaces, _ := net.Interfaces()
+	// Not net.Interfaces: a bridge may make no netlink socket.
+	ifaces, _ := os.ReadDir("/sys/class/net")
 	for _, i := range ifaces {
-		r.Interfaces = append(r.Interfaces, i.Name)
+		r.Interfaces = append(r.Interfaces, i.Name())
 	}
 	lines("/proc/self/status", func(line string) {
 		if key, value, ok := strings.Cut(line, ":"); ok {
