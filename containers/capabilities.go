@@ -18,6 +18,8 @@ type Capabilities struct {
 	PIDs          bool   `json:"pids"`
 	Rootless      bool   `json:"rootless"`
 	Seccomp       bool   `json:"seccomp"`
+	// Root is which of the engine's ids root of a container is; 0 is the user of the engine, for want of ids to spare.
+	Root int `json:"root"`
 	// Init is the path of catatonit on this host, which becomes process 1 of kernels; empty when it is not installed.
 	Init string `json:"init"`
 }
@@ -64,6 +66,7 @@ func (e *Engine) Capabilities(ctx context.Context) (Capabilities, error) {
 		CgroupVersion: host.CgroupsVersion,
 		Rootless:      host.Security.Rootless,
 		Seccomp:       host.Security.SECCOMPEnabled,
+		Root:          rootID(host.IDMappings),
 	}
 	if host.OCIRuntime != nil {
 		caps.Runtime = host.OCIRuntime.Name

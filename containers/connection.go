@@ -20,6 +20,7 @@ import (
 const (
 	quickCall  = 5 * time.Second  // look something up
 	changeCall = 20 * time.Second // make or start something on a loaded disk
+	makeCall   = time.Minute      // make a container; the first one of an image waits for a copy of the image (see ownUsers)
 	removeCall = 20 * time.Second // kill and remove one container or volume; some seconds on a loaded machine
 )
 

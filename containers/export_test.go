@@ -13,6 +13,7 @@ var (
 	CheckEnv   = checkEnv
 	RecordOf   = record
 	PrepareDir = prepareRunDir
+	RootID     = rootID
 )
 
 // The labels of images.

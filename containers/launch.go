@@ -62,7 +62,7 @@ func (e *Engine) launch(ctx context.Context, dir kernelDir, l kernels.Launch, pa
 
 // run makes and starts one container.
 func (e *Engine) run(ctx context.Context, r role, spec *specgen.SpecGenerator) error {
-	call, cancel := e.conn.unbroken(ctx, changeCall)
+	call, cancel := e.conn.unbroken(ctx, makeCall)
 	defer cancel()
 	made, err := containers.CreateWithSpec(call, spec, nil)
 	if err != nil {

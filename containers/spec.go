@@ -134,7 +134,11 @@ func (b builder) sandbox(r role, l kernels.Launch) *specgen.SpecGenerator {
 	s.LogConfiguration = &specgen.LogConfig{Driver: "k8s-file", Size: maxLog}
 
 	s.PidNS, s.UtsNS, s.IpcNS, s.CgroupNS = private, private, private, private
-	s.UserNS = specgen.Namespace{NSMode: specgen.Host} // that of the rootless engine, not the machine's
+	if b.caps.Root > 0 {
+		ownUsers(s, b.caps.Root)
+	} else {
+		s.UserNS = specgen.Namespace{NSMode: specgen.Host} // that of the rootless engine, not the machine's
+	}
 	s.NetNS = specgen.Namespace{NSMode: specgen.NoNetwork}
 	s.UseImageHosts = true // do not write one with the host's entries
 

@@ -42,7 +42,7 @@ func goldenLaunch() kernels.Launch {
 }
 
 var everything = containers.Capabilities{
-	CgroupVersion: "v2", CPU: true, Memory: true, PIDs: true, Rootless: true, Init: "/usr/libexec/podman/catatonit",
+	CgroupVersion: "v2", CPU: true, Memory: true, PIDs: true, Rootless: true, Root: 4194304, Init: "/usr/libexec/podman/catatonit",
 }
 
 // The specs say everything that a container may have; a change of one is a change of the sandbox.

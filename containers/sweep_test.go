@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -61,27 +60,6 @@ func sweepUnder(t *testing.T, change func(map[string]any)) sweep {
 		t.Fatal(err)
 	}
 	return s
-}
-
-// python runs a script of testdata in a kernel's container, beside the kernel and under the same controls.
-func (p *place) python(t *testing.T, handle, script string, args ...string) string {
-	t.Helper()
-	f, err := os.Open(filepath.Join("testdata", script))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	cmd := exec.Command("podman", append([]string{"exec", "--interactive", p.container(handle, false), "/opt/kernel/bin/python", "-"}, args...)...)
-	cmd.Stdin = f
-	out, err := cmd.Output()
-	if err != nil {
-		var complaint []byte
-		if exit, ok := err.(*exec.ExitError); ok {
-			complaint = exit.Stderr
-		}
-		t.Fatalf("%s: %v: %s", script, err, complaint)
-	}
-	return string(out)
 }
 
 // What reaches the kernel of all that a tenant's code may call; every change of it is a change of the sandbox.

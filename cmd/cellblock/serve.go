@@ -155,6 +155,7 @@ func (s *server) run(ctx context.Context, ln net.Listener) error {
 	}
 	s.stack.start("memory", new(collector).Run)
 	s.stack.start("health", h.Run)
+	s.stack.start("images", s.copyImages)
 	s.stack.start("kernels", manager.Run)
 	s.stack.start("gateway", func(ctx context.Context) error { return g.Run(ctx, ln) })
 	s.announce(ln)
@@ -237,6 +238,10 @@ func (s *server) inspect(ctx context.Context) (lasting []string, err error) {
 	if missing := can.Missing(); len(missing) > 0 {
 		lasting = append(lasting, "Kernels run without limits on: "+strings.Join(missing, ", ")+". This machine cannot enforce them.")
 	}
+	if can.Root == 0 {
+		lasting = append(lasting, "Root inside a kernel's container is the user of this gateway outside, because that user has too few "+
+			"subordinate ids (/etc/subuid, /etc/subgid): deploy/up gives it enough.")
+	}
 	if !can.Seccomp {
 		lasting = append(lasting, "Kernels run without a system call filter (seccomp). This machine has none.")
 	}
@@ -244,6 +249,15 @@ func (s *server) inspect(ctx context.Context) (lasting []string, err error) {
 		s.log.Warn(problem)
 	}
 	return lasting, nil
+}
+
+// copyImages prepares what a first kernel would wait for. It fails nothing: that kernel tries again.
+func (s *server) copyImages(ctx context.Context) error {
+	if err := s.engine.CopyImages(ctx); err != nil && ctx.Err() == nil {
+		s.log.Warn("the first kernel will take longer to start", "err", err)
+	}
+	<-ctx.Done()
+	return nil
 }
 
 // checks are what /healthz looks at while the gateway runs.
