@@ -124,6 +124,26 @@ func TestDataSurviveACleanEnd(t *testing.T) {
 	}
 }
 
+// What a script writes is in the file as a transaction, which Redis takes from there only as the default user may.
+func TestScriptsWritesSurviveACleanEnd(t *testing.T) {
+	cfg := config(shortDir(t))
+	c, stop := run(t, redisserver.New(cfg))
+	const script = "redis.call('HSET', KEYS[1], 'a', '1') redis.call('SADD', KEYS[2], 'b') redis.call('EXPIRE', KEYS[2], 1000)"
+	if err := c.Eval(t.Context(), script, []string{"cellblock:x", "cellblock:y"}).Err(); err != nil && !errors.Is(err, redis.Nil) {
+		t.Fatal(err)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	c, _ = run(t, redisserver.New(cfg))
+	if got, err := c.HGet(t.Context(), "cellblock:x", "a").Result(); err != nil || got != "1" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got, err := c.SMembers(t.Context(), "cellblock:y").Result(); err != nil || len(got) != 1 {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
 func TestPrivate(t *testing.T) {
 	dir := shortDir(t)
 	t.Setenv("CELLBLOCK_SECRET", "do not hand on")

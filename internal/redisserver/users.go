@@ -33,7 +33,8 @@ func users(key secret.Key) []string {
 	return []string{
 		fmt.Sprintf("%s reset on #%s ~* &* +@all", adminUser, digest(password(key, adminUser))),
 		fmt.Sprintf("%s reset on #%s ~cellblock:* +%s", gatewayUser, digest(password(key, gatewayUser)), strings.Join(gatewayCommands, " +")),
-		"default reset off",
+		// Nobody can be it. But when the server reads its file again, it checks what scripts wrote with this user's rights.
+		"default reset off ~cellblock:* +unlink +" + strings.Join(gatewayCommands, " +"),
 	}
 }
 
