@@ -136,7 +136,7 @@ func TestLaunchUndone(t *testing.T) {
 			if err == nil || errors.Is(err, kernels.ErrUnavailable) || !strings.Contains(err.Error(), "out of order") {
 				t.Errorf("launch: %v", err)
 			}
-			for _, undo := range []string{"containers/test-kernel-", "containers/test-bridge-", "volumes/test-sockets-"} {
+			for _, undo := range []string{"containers/test-kernel-", "containers/test-bridge-", "volumes/test-sockets-", "volumes/test-tmp-", "volumes/test-shm-"} {
 				if p.count("DELETE /"+undo) != 1 {
 					t.Errorf("%s was not removed: %v", undo, p.calls)
 				}

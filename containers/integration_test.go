@@ -64,6 +64,8 @@ func testMain(m *testing.M) int {
 	defer os.RemoveAll(root)
 	service := exec.Command("podman", "system", "service", "--time=0", "unix://"+socket())
 	service.Stderr = os.Stderr
+	// What a careless administrator's service has around it is no business of containers.
+	service.Env = append(os.Environ(), "HTTPS_PROXY=http://user:secret@proxy.example:3128", "NO_PROXY=x", "NOTIFY_SOCKET=/run/notify")
 	if err := service.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -28,7 +28,9 @@ type role string
 const (
 	roleKernel    role = "kernel"
 	roleBridge    role = "bridge"
-	roleSockets   role = "sockets"   // the volume that kernel and bridge share
+	roleSockets   role = "sockets" // the volume that kernel and bridge share
+	roleTmp       role = "tmp"     // volumes that are a kernel's own
+	roleShm       role = "shm"
 	roleWorkspace role = "workspace" // an owner's files
 )
 

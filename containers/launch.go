@@ -45,7 +45,7 @@ func (e *Engine) launch(ctx context.Context, dir kernelDir, l kernels.Launch, pa
 	}
 	// Podman would make a volume that is missing, and a plain one: both must be there before the containers are made.
 	err := parallel(
-		func() error { return e.makeSockets(ctx, l) },
+		func() error { return e.makeMemories(ctx, l) },
 		func() error { return e.makeWorkspace(ctx, l) },
 	)
 	if err == nil {

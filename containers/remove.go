@@ -14,7 +14,7 @@ import (
 // removeLimit bounds Remove as a whole, pauses of the bindings included.
 const removeLimit = 25 * time.Second
 
-// Remove implements kernels.Launcher. Both containers are killed and removed at once, then their socket volume and the
+// Remove implements kernels.Launcher. Both containers are killed and removed at once, then their volumes in memory and the
 // directory; the directory goes last, so that List shows whatever is left. It returns within 25 s. Errors:
 // kernels.ErrUnavailable; calling again continues where it stopped.
 func (e *Engine) Remove(ctx context.Context, handle string) error {
@@ -30,7 +30,7 @@ func (e *Engine) Remove(ctx context.Context, handle string) error {
 	if err != nil {
 		return err
 	}
-	if err := e.removeSockets(ctx, handle); err != nil {
+	if err := e.removeMemories(ctx, handle); err != nil {
 		return err
 	}
 	if err := runDir(e.cfg.RunDir, handle).remove(); err != nil {

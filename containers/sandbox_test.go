@@ -49,7 +49,7 @@ func TestPodmanKernelSandbox(t *testing.T) {
 	if r.Filled["/tmp"] != 128<<20 || r.Filled["/run/cellblock/sock"] > 64<<10 {
 		t.Errorf("could fill %v", r.Filled)
 	}
-	for _, file := range []string{"/etc/resolv.conf", "/proc/cmdline", "/proc/loadavg", "/proc/kallsyms", "/proc/diskstats", "/proc/vmstat"} {
+	for _, file := range []string{"/etc/resolv.conf", "/proc/cmdline", "/proc/loadavg", "/proc/kallsyms", "/proc/diskstats", "/proc/vmstat", "/proc/locks", "/proc/swaps"} {
 		if r.Files[file] != "" {
 			t.Errorf("%s says %.80q", file, r.Files[file])
 		}
@@ -83,8 +83,8 @@ func checkMounts(t *testing.T, r report) {
 	t.Helper()
 	for point, flags := range map[string][]string{
 		"/":        {"ro", "overlay"},
-		"/tmp":     {"rw", "nosuid", "nodev", "tmpfs", "size=131072k"},
-		"/dev/shm": {"rw", "nosuid", "nodev", "noexec", "tmpfs", "size=65536k"},
+		"/tmp":     {"rw", "nosuid", "nodev", "tmpfs", "size=131072k", "nr_inodes=32768"},
+		"/dev/shm": {"rw", "nosuid", "nodev", "noexec", "tmpfs", "size=65536k", "nr_inodes=4096"},
 		// crun leaves nosuid and nodev out of what is mounted writable into a user namespace of its own. No new privileges
 		// and no capability to make devices stand in their place.
 		"/home/jovyan":        {"rw"},
@@ -158,7 +158,7 @@ func TestPodmanBridgeSandbox(t *testing.T) {
 	if slices.Sort(r.Env); !slices.Equal(r.Env, []string{"GOMEMLIMIT=200MiB", "HOME=/", "HOSTNAME=bridge", "_CONTAINERS_ROOTLESS_UID=0"}) {
 		t.Errorf("environment %q", r.Env)
 	}
-	writable := []string{"/dev/shm", "/run/cellblock/sock", "/run/cellblock/gate"}
+	writable := []string{"/run/cellblock/sock", "/run/cellblock/gate"}
 	for dir, verdict := range r.Writes {
 		if (verdict == "ok") != slices.Contains(writable, dir) {
 			t.Errorf("write to %s: %s", dir, verdict)

@@ -26,11 +26,8 @@ const (
 	userName       = "jovyan" // every tenant's, as in other Jupyter images
 )
 
-// Sizes of the only memory file systems that a container may write to.
+// Bounds of containers, beside those of a kernel that the configuration gives.
 const (
-	tmpSize       = "128m"
-	kernelShm     = 64 << 20
-	bridgeShm     = 64 << 10
 	bridgeMemory  = 256 << 20
 	bridgeHeap    = "200MiB" // GOMEMLIMIT: below bridgeMemory by what is not heap
 	bridgePIDs    = 64
@@ -47,10 +44,13 @@ const (
 
 // masked are the paths that tell about the machine or its other users, beyond those that Podman masks itself.
 var masked = []string{
-	"/proc/buddyinfo", "/proc/cmdline", "/proc/config.gz", "/proc/diskstats", "/proc/interrupts", "/proc/iomem",
-	"/proc/ioports", "/proc/kallsyms", "/proc/key-users", "/proc/loadavg", "/proc/modules", "/proc/pagetypeinfo",
-	"/proc/partitions", "/proc/pressure", "/proc/softirqs", "/proc/vmstat", "/proc/zoneinfo",
-	"/sys/block", "/sys/class/dmi", "/sys/devices/virtual/dmi", "/sys/kernel", "/sys/module",
+	"/proc/buddyinfo", "/proc/cmdline", "/proc/config.gz", "/proc/consoles", "/proc/devices", "/proc/diskstats", "/proc/driver",
+	"/proc/dynamic_debug", "/proc/interrupts", "/proc/iomem", "/proc/ioports", "/proc/kallsyms", "/proc/key-users",
+	"/proc/loadavg", "/proc/locks", "/proc/mdstat", "/proc/modules", "/proc/pagetypeinfo", "/proc/partitions", "/proc/pressure",
+	"/proc/schedstat", "/proc/softirqs", "/proc/swaps", "/proc/vmallocinfo", "/proc/vmstat", "/proc/zoneinfo",
+	"/sys/block", "/sys/bus", "/sys/class/dmi", "/sys/devices/virtual/dmi", "/sys/devices/virtual/powercap",
+	"/sys/devices/virtual/thermal", "/sys/fs/btrfs", "/sys/fs/ext4", "/sys/fs/xfs", "/sys/hypervisor", "/sys/kernel",
+	"/sys/module", "/sys/power",
 }
 
 // builder makes the two specs of a kernel from values alone.
@@ -76,12 +76,7 @@ func (b builder) kernel(l kernels.Launch) (*specgen.SpecGenerator, error) {
 	s.WorkDir = homeDir
 	s.Init = b.caps.Init != ""
 	s.InitPath = b.caps.Init
-	s.ShmSize = new(int64(kernelShm))
-	s.Mounts = append(s.Mounts, oci.Mount{
-		Type: "tmpfs", Source: "tmpfs", Destination: "/tmp",
-		Options: []string{"rw", "nosuid", "nodev", "exec", "size=" + tmpSize, "mode=1777", "notmpcopyup"},
-	})
-	s.Volumes = append(s.Volumes, &specgen.NamedVolume{
+	s.Volumes = append(s.Volumes, b.memory(tmp, l), b.memory(shm, l), &specgen.NamedVolume{
 		Name: b.cfg.workspaceName(l.Record.Owner), Dest: homeDir, Options: []string{"rw", "nosuid", "nodev", "exec", "nocopy"},
 	})
 	b.limit(s, b.cfg.Limits)
@@ -111,7 +106,7 @@ func (b builder) bridge(l kernels.Launch) *specgen.SpecGenerator {
 		"--listen", "unix:" + gateDir + "/" + bridgeSocket,
 		"--kernel-id", l.Record.ID,
 	}, b.cfg.BridgeArgs...)
-	s.ShmSize = new(int64(bridgeShm))
+	s.IpcNS = specgen.Namespace{NSMode: specgen.None} // a private one without /dev/shm
 	s.Mounts = append(s.Mounts, bind(runDir(b.cfg.RunDir, l.Record.Handle).gate(), gateDir, "rw"))
 	b.limit(s, Limits{CPUs: 1, Memory: bridgeMemory, PIDs: bridgePIDs})
 	return s
@@ -155,9 +150,7 @@ func (b builder) sandbox(r role, l kernels.Launch) *specgen.SpecGenerator {
 		bind(dir.file("resolv.conf"), "/etc/resolv.conf", "ro"),
 		bind(dir.file("hosts"), "/etc/hosts", "ro"),
 	}
-	s.Volumes = []*specgen.NamedVolume{{
-		Name: b.cfg.name(roleSockets, l.Record.Handle), Dest: sockDir, Options: []string{"rw", "nosuid", "nodev", "noexec", "nocopy"},
-	}}
+	s.Volumes = []*specgen.NamedVolume{b.memory(sockets, l)}
 	s.Rlimits = []oci.POSIXRlimit{
 		rlimit("core", 0), rlimit("nofile", maxFiles), rlimit("memlock", maxMemlock), rlimit("msgqueue", 0),
 		rlimit("sigpending", maxSignals), rlimit("rtprio", 0), rlimit("nice", 0),
@@ -166,6 +159,11 @@ func (b builder) sandbox(r role, l kernels.Launch) *specgen.SpecGenerator {
 		rlimit("nproc", uint64(b.cfg.Limits.PIDs)*processFactor),
 	}
 	return s
+}
+
+// memory is one of the kernel's memory file systems.
+func (b builder) memory(m memory, l kernels.Launch) *specgen.NamedVolume {
+	return &specgen.NamedVolume{Name: b.cfg.name(m.role, l.Record.Handle), Dest: m.place, Options: m.flags}
 }
 
 func rlimit(kind string, n uint64) oci.POSIXRlimit {

@@ -12,20 +12,46 @@ import (
 	"cellblock.io/cellblock/kernels"
 )
 
-// socketOptions make the memory file system that kernel and bridge share: 64 KiB, 64 names. It belongs to the engine's
-// user, so that a kernel cannot take the bridge's way in. Sockets need names but no blocks.
-const socketOptions = "nr_blocks=16,nr_inodes=64,mode=0777,uid=0,gid=0,nosuid,nodev,noexec"
+// memory is a memory file system of one kernel, as a volume: only so can Podman be given a limit for inodes. It is mounted
+// while one of its containers runs, and empty again when none does.
+type memory struct {
+	role    role
+	place   string   // in the containers
+	options string   // of the file system, which belongs to the engine's user
+	flags   []string // of the mount, of which the first is "rw"
+}
 
-// makeSockets makes the volume for the sockets between a kernel and its bridge. It is mounted while one of them runs.
-func (e *Engine) makeSockets(ctx context.Context, l kernels.Launch) error {
-	call, cancel := e.conn.unbroken(ctx, changeCall)
-	defer cancel()
-	_, err := volumes.Create(call, entities.VolumeCreateOptions{
-		Name:    e.cfg.name(roleSockets, l.Record.Handle),
-		Labels:  e.cfg.labels(roleSockets, l),
-		Options: map[string]string{"type": "tmpfs", "device": "tmpfs", "o": socketOptions},
-	}, nil)
-	return failure(ctx, "make the socket volume", err)
+var (
+	// sockets is shared by kernel and bridge: 64 KiB, 64 names. A kernel cannot take the bridge's way in, since the directory
+	// is not its own. Sockets need names but no blocks.
+	sockets = memory{roleSockets, sockDir, "nr_blocks=16,nr_inodes=64,mode=0777,uid=0,gid=0,nosuid,nodev,noexec",
+		[]string{"rw", "nosuid", "nodev", "noexec", "nocopy"}}
+	// tmp is the kernel's own: 128 MiB. Programs are unpacked there, so that it is not noexec.
+	tmp = memory{roleTmp, "/tmp", "nr_blocks=32768,nr_inodes=32768,mode=1777,uid=0,gid=0,nosuid,nodev",
+		[]string{"rw", "nosuid", "nodev", "exec", "nocopy"}}
+	// shm is the kernel's own: 64 MiB.
+	shm = memory{roleShm, "/dev/shm", "nr_blocks=16384,nr_inodes=4096,mode=1777,uid=0,gid=0,nosuid,nodev,noexec",
+		[]string{"rw", "nosuid", "nodev", "noexec", "nocopy"}}
+
+	memories = []memory{sockets, tmp, shm}
+)
+
+// makeMemories makes a kernel's memory file systems.
+func (e *Engine) makeMemories(ctx context.Context, l kernels.Launch) error {
+	var steps []func() error
+	for _, m := range memories {
+		steps = append(steps, func() error {
+			call, cancel := e.conn.unbroken(ctx, changeCall)
+			defer cancel()
+			_, err := volumes.Create(call, entities.VolumeCreateOptions{
+				Name:    e.cfg.name(m.role, l.Record.Handle),
+				Labels:  e.cfg.labels(m.role, l),
+				Options: map[string]string{"type": "tmpfs", "device": "tmpfs", "o": m.options},
+			}, nil)
+			return failure(ctx, "make the volume for "+m.place, err)
+		})
+	}
+	return parallel(steps...)
 }
 
 // makeWorkspace makes the owner's volume unless there is one. A volume of another user id is refused: its files would
@@ -67,13 +93,19 @@ func (e *Engine) checkWorkspace(ctx context.Context, l kernels.Launch) error {
 	return nil
 }
 
-// removeSockets removes a kernel's socket volume; it succeeds when there is none.
-func (e *Engine) removeSockets(ctx context.Context, handle string) error {
-	call, cancel := e.conn.within(ctx, removeCall)
-	defer cancel()
-	err := volumes.Remove(call, e.cfg.name(roleSockets, handle), nil)
-	if answered(err, http.StatusNotFound) {
-		return nil
+// removeMemories removes a kernel's memory file systems, those that there are.
+func (e *Engine) removeMemories(ctx context.Context, handle string) error {
+	var steps []func() error
+	for _, m := range memories {
+		steps = append(steps, func() error {
+			call, cancel := e.conn.within(ctx, removeCall)
+			defer cancel()
+			err := volumes.Remove(call, e.cfg.name(m.role, handle), nil)
+			if answered(err, http.StatusNotFound) {
+				return nil
+			}
+			return failure(ctx, "remove the volume for "+m.place, err)
+		})
 	}
-	return failure(ctx, "remove the socket volume", err)
+	return parallel(steps...)
 }

@@ -187,7 +187,7 @@ func look() report {
 	})
 	for _, file := range []string{
 		"/etc/resolv.conf", "/etc/hosts", "/etc/passwd", "/proc/cmdline", "/proc/loadavg", "/proc/kallsyms", "/proc/modules",
-		"/proc/diskstats", "/proc/vmstat", "/run/cellblock/conf/connection.json", "/sys/fs/cgroup/memory.max",
+		"/proc/diskstats", "/proc/vmstat", "/proc/locks", "/proc/swaps", "/run/cellblock/conf/connection.json", "/sys/fs/cgroup/memory.max",
 		"/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/cpu.max", "/proc/self/uid_map", "/proc/self/gid_map", "/proc/self/oom_score_adj",
 	} {
 		content, err := os.ReadFile(file)
