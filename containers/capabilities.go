@@ -10,14 +10,15 @@ import (
 
 // Capabilities is what the engine can do on this host, as `serve`, /healthz and `doctor` tell it.
 type Capabilities struct {
-	Version       string `json:"version"`        // of Podman
-	Runtime       string `json:"runtime"`        // "crun" or "runc"
-	CgroupVersion string `json:"cgroup_version"` // "v1" or "v2"
-	CPU           bool   `json:"cpu"`            // limits that can be enforced
-	Memory        bool   `json:"memory"`
-	PIDs          bool   `json:"pids"`
-	Rootless      bool   `json:"rootless"`
-	Seccomp       bool   `json:"seccomp"`
+	Version        string `json:"version"`         // of Podman
+	Runtime        string `json:"runtime"`         // "crun" or "runc"
+	RuntimeVersion string `json:"runtime_version"` // as 1.8.1; empty when it could not be read
+	CgroupVersion  string `json:"cgroup_version"`  // "v1" or "v2"
+	CPU            bool   `json:"cpu"`             // limits that can be enforced
+	Memory         bool   `json:"memory"`
+	PIDs           bool   `json:"pids"`
+	Rootless       bool   `json:"rootless"`
+	Seccomp        bool   `json:"seccomp"`
 	// Root is which of the engine's ids root of a container is; 0 is the user of the engine, for want of ids to spare.
 	Root int `json:"root"`
 	// Init is the path of catatonit on this host, which becomes process 1 of kernels; empty when it is not installed.
@@ -69,7 +70,7 @@ func (e *Engine) Capabilities(ctx context.Context) (Capabilities, error) {
 		Root:          rootID(host.IDMappings),
 	}
 	if host.OCIRuntime != nil {
-		caps.Runtime = host.OCIRuntime.Name
+		caps.Runtime, caps.RuntimeVersion = host.OCIRuntime.Name, runtimeVersion(host.OCIRuntime.Version)
 	}
 	has := func(controller string) bool {
 		return (caps.CgroupVersion == "v2" || !caps.Rootless) && slices.Contains(host.CgroupControllers, controller)

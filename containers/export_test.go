@@ -9,11 +9,12 @@ import (
 
 // For the tests, which are outside of this package.
 var (
-	ParseSpec  = parseSpec
-	CheckEnv   = checkEnv
-	RecordOf   = record
-	PrepareDir = prepareRunDir
-	RootID     = rootID
+	ParseSpec      = parseSpec
+	CheckEnv       = checkEnv
+	RecordOf       = record
+	PrepareDir     = prepareRunDir
+	RootID         = rootID
+	RuntimeVersion = runtimeVersion
 )
 
 // The labels of images.

@@ -232,6 +232,14 @@ func (s *server) inspect(ctx context.Context) (lasting []string, err error) {
 		return nil, errors.New("this Podman runs as root: a kernel that broke out would be root, too. " +
 			"Run cellblock serve as an ordinary user with subordinate ids, as deploy/up sets it up")
 	}
+	if old := can.Outdated(); len(old) > 0 {
+		text := strings.Join(old, ", ")
+		if s.cfg.Podman.Outdated == config.Refuse {
+			return nil, fmt.Errorf("%s: known ways out of containers are open there. Install newer ones, or set podman.outdated to "+
+				"allow if your distribution has mended them", text)
+		}
+		lasting = append(lasting, "Known ways out of containers are open unless this machine's distribution has mended them: "+text+".")
+	}
 	if err := s.haveImages(ctx); err != nil {
 		return nil, err
 	}

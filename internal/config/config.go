@@ -57,6 +57,8 @@ type Podman struct {
 	Socket  string `yaml:"socket"`
 	Command string `yaml:"command"`
 	Seccomp string `yaml:"seccomp"`
+	// Outdated is "allow" or "refuse": what to do with a Podman or a runtime that lacks fixes of known ways out.
+	Outdated string `yaml:"outdated"`
 }
 
 // Kernels says which kernels there are and how they start.
@@ -119,7 +121,7 @@ type JWT struct {
 	AdminValue string `yaml:"admin_value"`
 }
 
-// The values of Limits.Unenforceable.
+// The values of Limits.Unenforceable and Podman.Outdated.
 const (
 	Refuse = "refuse"
 	Allow  = "allow"
@@ -136,7 +138,7 @@ func Default() Config {
 		BridgeImage: "localhost/cellblock/bridge:latest",
 		Log:         Log{Level: "info", Format: "text"},
 		Redis:       Redis{Command: "redis-server"},
-		Podman:      Podman{Socket: "auto", Command: "podman"},
+		Podman:      Podman{Socket: "auto", Command: "podman", Outdated: Allow},
 		Kernels: Kernels{
 			Images:       []string{"localhost/cellblock/kernel-python:latest"},
 			Default:      "python3",

@@ -93,6 +93,7 @@ func (c Config) validatePlaces(p *problems) {
 	p.want(c.Podman.Command != "", "podman.command", "name the podman program")
 	p.want(c.Podman.Seccomp == "" || filepath.IsAbs(c.Podman.Seccomp), "podman.seccomp",
 		"%q is not an absolute path; leave it empty for Cellblock's own profiles", c.Podman.Seccomp)
+	p.want(c.Podman.Outdated == Refuse || c.Podman.Outdated == Allow, "podman.outdated", "%q is neither refuse nor allow", c.Podman.Outdated)
 }
 
 func (c Config) validateKernels(p *problems) {

@@ -44,6 +44,7 @@ var validations = []struct {
 	{"no default", func(c *config.Config) { c.Kernels.Default = "" }, "kernels.default:"},
 	{"start", func(c *config.Config) { c.Kernels.StartTimeout = 0 }, "kernels.start_timeout:"},
 	{"env prefix", func(c *config.Config) { c.Kernels.EnvAllow = []string{"LC_*"} }, ""},
+	{"outdated", func(c *config.Config) { c.Podman.Outdated = "no" }, "podman.outdated:"},
 	{"seccomp", func(c *config.Config) { c.Podman.Seccomp = "profile.json" }, "podman.seccomp:"},
 	{"base in capitals", func(c *config.Config) { c.BaseURL = "/Cells" }, "base_url:"},
 	{"base up", func(c *config.Config) { c.BaseURL = "/../a" }, "base_url:"},
