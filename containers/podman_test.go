@@ -116,6 +116,42 @@ func TestPodmanWorkspaces(t *testing.T) {
 	}
 }
 
+// A user id goes to nobody else while the workspace of its owner is there, and the workspaces tell whose it is.
+func TestPodmanUserIDs(t *testing.T) {
+	p := open(t)
+	p.remove(t, p.launch(t, "alice", nil))
+	l := p.describe("bob@example.org", nil)
+	l.UID = owners["alice"]
+	if err := p.engine.Launch(t.Context(), l); err == nil || !strings.Contains(err.Error(), "workspace of alice already") {
+		t.Errorf("launch under the id of another: %v", err)
+	}
+	if left := p.remains(t, l.Record.Handle, l.UID); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	ids, err := p.engine.UserIDs(t.Context())
+	if err != nil || len(ids) != 1 || ids["alice"] != owners["alice"] {
+		t.Errorf("user ids %v (%v)", ids, err)
+	}
+}
+
+// A workspace from before containers had user namespaces of their own goes on to be used.
+func TestPodmanOldWorkspace(t *testing.T) {
+	p := open(t)
+	name, uid := containers.WorkspaceName(p.cfg, "alice"), strconv.Itoa(owners["alice"])
+	podman(t, "volume", "create", "--opt", "o=uid="+uid+",gid="+uid, "--label", "io.cellblock.instance="+p.cfg.Instance,
+		"--label", "io.cellblock.role=workspace", "--label", "io.cellblock.owner=alice", "--label", "io.cellblock.uid="+uid, name)
+	podman(t, "run", "--rm", "--network=none", "--user="+uid+":"+uid, "--volume="+name+":/home/jovyan", pythonImage,
+		"sh", "-c", "umask 077; echo of before >/home/jovyan/note")
+	handle := p.launch(t, "alice", map[string]string{"NOTE": "of now"})
+	if r := p.reports(t, handle, 1)[0]; r.Note != "of before\n" {
+		t.Errorf("the kernel finds %q", r.Note)
+	}
+	place := podman(t, "volume", "inspect", "--format", "{{.Mountpoint}}", name)
+	if got := podman(t, "unshare", "stat", "--format", "%u %g %a", place+"/note"); got != uid+" "+uid+" 600" {
+		t.Errorf("the file that it wrote again belongs to %s", got)
+	}
+}
+
 // A bridge whose process ends at once shows as one that does not run.
 func TestPodmanBridgeQuits(t *testing.T) {
 	p := open(t, func(c *containers.Config) { c.BridgeImage = quitImage })

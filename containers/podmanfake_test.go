@@ -45,6 +45,7 @@ func newPodman(t *testing.T) *fakePodman {
 			"GET /_ping": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Libpod-API-Version", "4.3.1") },
 			"GET /info":  answer(200, fmt.Sprintf(hostInfo, "v2", allControllers)),
 
+			"GET /volumes/json":        answer(200, `[]`),
 			"GET /volumes/*/json":      answer(404, `{"response":404,"message":"no such volume"}`),
 			"POST /volumes/create":     answer(201, `{}`),
 			"DELETE /volumes/*":        answer(204, ``),

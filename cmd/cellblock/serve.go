@@ -18,6 +18,7 @@ import (
 	"cellblock.io/cellblock/internal/redisserver"
 	"cellblock.io/cellblock/internal/secret"
 	"cellblock.io/cellblock/kernels"
+	"cellblock.io/cellblock/kernels/redisstore"
 	"cellblock.io/cellblock/web"
 )
 
@@ -121,6 +122,9 @@ func (s *server) run(ctx context.Context, ln net.Listener) error {
 		return err
 	}
 	store := newStore(s.cfg, s.key, s.redis, s.log)
+	if err := claimUserIDs(ctx, s.engine, store); err != nil {
+		return err
+	}
 	manager, err := newManager(s.cfg, s.engine, store, meter, s.log)
 	if err != nil {
 		return err
@@ -257,6 +261,15 @@ func (s *server) inspect(ctx context.Context) (lasting []string, err error) {
 		s.log.Warn(problem)
 	}
 	return lasting, nil
+}
+
+// claimUserIDs tells a Redis that may have lost everything whose the ids are.
+func claimUserIDs(ctx context.Context, engine *containers.Engine, store *redisstore.Store) error {
+	ids, err := engine.UserIDs(ctx)
+	if err != nil {
+		return err
+	}
+	return store.ClaimUIDs(ctx, ids)
 }
 
 // copyImages prepares what a first kernel would wait for. It fails nothing: that kernel tries again.

@@ -35,6 +35,13 @@ redis.call('HSET', KEYS[1], ARGV[1], id)
 return id
 `)
 
+// claimUID gives an owner who has none the user id that its files have, and nobody else gets it.
+// KEYS: the uids, the places taken. ARGV: owner, id, place.
+var claimUID = redis.NewScript(`
+redis.call('SADD', KEYS[2], ARGV[3])
+return redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2])
+`)
+
 // uidPlace is where an owner's user id is looked for first: a hash of the name, so that after Redis has lost everything
 // an owner gets the same id again, and with it the files in the workspace (but for names that share a place, which
 // one in two million do).
@@ -99,4 +106,20 @@ func (s *Store) UID(ctx context.Context, owner kernels.Owner) (int, error) {
 		return 0, unavailable("user id", err)
 	}
 	return id, nil
+}
+
+// ClaimUIDs says which user ids are in use: those of kernels and workspaces that exist, whatever Redis knows of them. An
+// owner without one has it from now on, and no id is given to another while anything of its owner is left, even when
+// Redis has lost everything meanwhile. Ids that UID would not give are left out.
+func (s *Store) ClaimUIDs(ctx context.Context, ids map[kernels.Owner]int) error {
+	for owner, id := range ids {
+		place := (id - firstUID) / uidStep
+		if !owner.Valid() || id < firstUID || place >= uidPlaces || firstUID+place*uidStep != id {
+			continue
+		}
+		if err := claimUID.Run(ctx, s.client, []string{uidsKey, uidPlacesKey}, string(owner), id, place).Err(); err != nil {
+			return unavailable("claim user id", err)
+		}
+	}
+	return nil
 }

@@ -307,3 +307,32 @@ func TestWrongTypes(t *testing.T) {
 		}
 	}
 }
+
+// What exists keeps its id when Redis has lost everything, and nobody else gets it.
+func TestUIDsClaimed(t *testing.T) {
+	s, inst := open(t)
+	own, err := s.UID(t.Context(), "bob")
+	if err := errors.Join(err, inst.Admin.FlushAll(t.Context()).Err()); err != nil {
+		t.Fatal(err)
+	}
+	// Alice's workspace has the id that bob would get first.
+	claims := map[kernels.Owner]int{"alice": own, "odd": own + 1, "root": 0, "Not An Owner": own + 2, "far": 1 << 23}
+	if err := s.ClaimUIDs(t.Context(), claims); err != nil {
+		t.Fatal(err)
+	}
+	if id, err := s.UID(t.Context(), "alice"); err != nil || id != own {
+		t.Errorf("alice has %d, her workspace %d (%v)", id, own, err)
+	}
+	if id, err := s.UID(t.Context(), "bob"); err != nil || id == own {
+		t.Errorf("bob got %d of alice (%v)", id, err)
+	}
+	if n := inst.Admin.HLen(t.Context(), "cellblock:uids").Val(); n != 2 {
+		t.Errorf("%d owners have ids", n)
+	}
+	if err := s.ClaimUIDs(t.Context(), map[kernels.Owner]int{"alice": own + 20}); err != nil {
+		t.Fatal(err)
+	}
+	if id, err := s.UID(t.Context(), "alice"); err != nil || id != own {
+		t.Errorf("alice has %d now (%v)", id, err)
+	}
+}
