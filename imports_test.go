@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"e2e":                            {"internal/redisserver", "internal/secret"},
 	"gateway":                        {"auth", "kernels", "kernels/receipt"},
 	"internal/config":                {},
+	"internal/doctor":                {"containers", "internal/config", "kernels"},
 	"internal/podmanservice":         {"internal/respawn"},
 	"internal/redisserver":           {"internal/respawn", "internal/secret"},
 	"internal/respawn":               {},

@@ -5,22 +5,33 @@ import (
 	"os"
 	"slices"
 
+	"github.com/containers/podman/v4/libpod/define"
 	"github.com/containers/podman/v4/pkg/bindings/system"
 )
 
 // Capabilities is what the engine can do on this host, as `serve`, /healthz and `doctor` tell it.
 type Capabilities struct {
-	Version        string `json:"version"`         // of Podman
-	Runtime        string `json:"runtime"`         // "crun" or "runc"
-	RuntimeVersion string `json:"runtime_version"` // as 1.8.1; empty when it could not be read
-	CgroupVersion  string `json:"cgroup_version"`  // "v1" or "v2"
-	CPU            bool   `json:"cpu"`             // limits that can be enforced
-	Memory         bool   `json:"memory"`
-	PIDs           bool   `json:"pids"`
-	Rootless       bool   `json:"rootless"`
-	Seccomp        bool   `json:"seccomp"`
+	Version       string   `json:"version"`        // of Podman
+	Runtime       string   `json:"runtime"`        // "crun" or "runc"
+	CgroupVersion string   `json:"cgroup_version"` // "v1" or "v2"
+	CPU           bool     `json:"cpu"`            // limits that can be enforced
+	Memory        bool     `json:"memory"`
+	PIDs          bool     `json:"pids"`
+	Rootless      bool     `json:"rootless"`
+	Seccomp       bool     `json:"seccomp"`
+	IO            bool     `json:"io"`          // no limit of ours needs it yet
+	Controllers   []string `json:"controllers"` // that Podman itself could be given
 	// Root is which of the engine's ids root of a container is; 0 is the user of the engine, for want of ids to spare.
-	Root int `json:"root"`
+	Root     int  `json:"root"`
+	AppArmor bool `json:"apparmor"`
+	SELinux  bool `json:"selinux"`
+	// RuntimeVersion is what the runtime says of its version, on several lines.
+	RuntimeVersion string `json:"runtime_version"`
+	// Driver is the storage driver, and Native is false for one that is not in the kernel or copies whole images.
+	Driver string `json:"driver"`
+	Native bool   `json:"native"`
+	// GraphRoot is the directory of images and of the containers' own layers.
+	GraphRoot string `json:"graph_root"`
 	// Init is the path of catatonit on this host, which becomes process 1 of kernels; empty when it is not installed.
 	Init string `json:"init"`
 }
@@ -52,35 +63,57 @@ var inits = []string{
 // Capabilities asks the engine anew. Rootless Podman can limit what a delegated cgroup v2 controller limits; on cgroup v1 it
 // ignores limits, however many controllers it reports.
 func (e *Engine) Capabilities(ctx context.Context) (Capabilities, error) {
-	call, cancel := e.conn.within(ctx, quickCall)
+	return e.conn.capabilities(ctx)
+}
+
+func (c connection) capabilities(ctx context.Context) (Capabilities, error) {
+	call, cancel := c.within(ctx, quickCall)
 	defer cancel()
 	info, err := system.Info(call, nil)
 	if err != nil {
 		return Capabilities{}, failure(ctx, "ask Podman about the host", err)
 	}
-	if info.Host == nil {
-		return Capabilities{Version: info.Version.Version}, nil
+	caps := Capabilities{Version: info.Version.Version}
+	if info.Store != nil {
+		caps.setStore(info.Store)
 	}
-	host := info.Host
-	caps := Capabilities{
-		Version:       info.Version.Version,
-		CgroupVersion: host.CgroupsVersion,
-		Rootless:      host.Security.Rootless,
-		Seccomp:       host.Security.SECCOMPEnabled,
-		Root:          rootID(host.IDMappings),
+	if info.Host != nil {
+		caps.setHost(info.Host)
 	}
+	return caps, nil
+}
+
+func (c *Capabilities) setHost(host *define.HostInfo) {
+	c.CgroupVersion = host.CgroupsVersion
+	c.Rootless = host.Security.Rootless
+	c.Seccomp = host.Security.SECCOMPEnabled
+	c.AppArmor = host.Security.AppArmorEnabled
+	c.SELinux = host.Security.SELinuxEnabled
+	c.Root = rootID(host.IDMappings)
 	if host.OCIRuntime != nil {
-		caps.Runtime, caps.RuntimeVersion = host.OCIRuntime.Name, runtimeVersion(host.OCIRuntime.Version)
+		c.Runtime, c.RuntimeVersion = host.OCIRuntime.Name, host.OCIRuntime.Version
 	}
-	has := func(controller string) bool {
-		return (caps.CgroupVersion == "v2" || !caps.Rootless) && slices.Contains(host.CgroupControllers, controller)
-	}
-	caps.CPU, caps.Memory, caps.PIDs = has("cpu"), has("memory"), has("pids")
+	*c = c.Given(host.CgroupControllers)
 	for _, path := range inits {
 		if info, err := os.Stat(path); err == nil && info.Mode()&0o111 != 0 {
-			caps.Init = path
+			c.Init = path
 			break
 		}
 	}
-	return caps, nil
+}
+
+func (c *Capabilities) setStore(store *define.StoreInfo) {
+	c.Driver, c.GraphRoot = store.GraphDriverName, store.GraphRoot
+	_, program := store.GraphOptions["overlay.mount_program"]
+	c.Native = c.Driver != "vfs" && !program
+}
+
+// Given returns what the engine could limit if it were given these cgroup controllers, and no others.
+func (c Capabilities) Given(controllers []string) Capabilities {
+	has := func(controller string) bool {
+		return (c.CgroupVersion == "v2" || !c.Rootless) && slices.Contains(controllers, controller)
+	}
+	c.Controllers = controllers
+	c.CPU, c.Memory, c.PIDs, c.IO = has("cpu"), has("memory"), has("pids"), has("io")
+	return c
 }

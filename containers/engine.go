@@ -20,10 +20,6 @@ import (
 // DefaultBridgeImage is the image with the cellblock binary that set-up builds.
 const DefaultBridgeImage = "localhost/cellblock/bridge:latest"
 
-// ErrLimits says that this host cannot enforce cpu, memory and process limits although Config.EnforceLimits asks for it.
-// The wrapping text names the missing cgroup controllers.
-var ErrLimits = errors.New("limits cannot be enforced on this host")
-
 // Config is what an Engine needs to know. Socket, RunDir and Instance are required.
 type Config struct {
 	// Socket is the absolute path of the Unix socket of Podman's API service, which runs as the same user.
@@ -40,10 +36,9 @@ type Config struct {
 	BridgeArgs []string
 	// Images are the names of the images that provide kernelspecs.
 	Images []string
-	// EnforceLimits makes Connect fail with ErrLimits on a host that cannot enforce Limits. Without it, what can be
-	// enforced is enforced and the rest is left out, so that containers start at all.
-	EnforceLimits bool
-	Limits        Limits
+	// Limits are enforced as far as the host can; the rest is left out, so that containers start at all. Who must have
+	// them looks at Capabilities.Missing first.
+	Limits Limits
 	// SeccompProfile is the absolute path of a seccomp profile for both containers; empty means our own (seccomp/), one for
 	// each.
 	SeccompProfile string
@@ -124,7 +119,7 @@ var (
 )
 
 // Connect checks the configuration, makes the run directory, asks Podman what it can do and returns an Engine. It starts
-// nothing; Close releases the idle connections. Errors: kernels.ErrUnavailable when Podman does not answer, ErrLimits.
+// nothing; Close releases the idle connections. Errors: kernels.ErrUnavailable when Podman does not answer.
 func Connect(ctx context.Context, cfg Config) (*Engine, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("container settings: %w", err)
@@ -150,10 +145,6 @@ func Connect(ctx context.Context, cfg Config) (*Engine, error) {
 	if e.caps, err = e.Capabilities(ctx); err != nil {
 		e.Close()
 		return nil, err
-	}
-	if missing := e.caps.Missing(); cfg.EnforceLimits && len(missing) > 0 {
-		e.Close()
-		return nil, fmt.Errorf("%w: cgroup version %s, missing controllers: %v", ErrLimits, e.caps.CgroupVersion, missing)
 	}
 	return e, nil
 }

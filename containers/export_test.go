@@ -9,12 +9,11 @@ import (
 
 // For the tests, which are outside of this package.
 var (
-	ParseSpec      = parseSpec
-	CheckEnv       = checkEnv
-	RecordOf       = record
-	PrepareDir     = prepareRunDir
-	RootID         = rootID
-	RuntimeVersion = runtimeVersion
+	ParseSpec  = parseSpec
+	CheckEnv   = checkEnv
+	RecordOf   = record
+	PrepareDir = prepareRunDir
+	RootID     = rootID
 )
 
 // The labels of images.

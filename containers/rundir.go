@@ -45,12 +45,17 @@ func prepareRunDir(path string) error {
 	if err != nil {
 		return err
 	}
+	return CheckPrivate(path, info, os.Geteuid())
+}
+
+// CheckPrivate returns an error unless info is that of a directory of this user, closed to all others.
+func CheckPrivate(path string, info fs.FileInfo, uid int) error {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	switch {
 	case !info.IsDir():
 		return fmt.Errorf("%s is not a directory", path)
-	case !ok || int(stat.Uid) != os.Geteuid():
-		return fmt.Errorf("%s does not belong to user %d", path, os.Geteuid())
+	case !ok || int(stat.Uid) != uid:
+		return fmt.Errorf("%s does not belong to user %d", path, uid)
 	case info.Mode().Perm()&0o077 != 0:
 		return fmt.Errorf("%s is open to other users (mode %04o, want 0700)", path, info.Mode().Perm())
 	}

@@ -19,6 +19,9 @@ var ownerName = regexp.MustCompile(`^[a-z0-9][a-z0-9_.@-]{0,63}$`)
 // beginning with a letter or digit.
 func (o Owner) Valid() bool { return ownerName.MatchString(string(o)) }
 
+// UserIDs is the end of the user ids that owners' kernels have inside containers: as many subordinate ids are needed.
+const UserIDs = 1 << 22
+
 // kernelID is the form of a kernel's or session's id that Jupyter clients accept (five dash-separated words).
 var kernelID = regexp.MustCompile(`^\w{1,32}(-\w{1,32}){4}$`)
 

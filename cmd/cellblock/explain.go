@@ -6,7 +6,6 @@ import (
 	"syscall"
 
 	"cellblock.io/cellblock/auth"
-	"cellblock.io/cellblock/containers"
 	"cellblock.io/cellblock/kernels"
 )
 
@@ -16,7 +15,6 @@ var hints = []struct {
 	hint string
 }{
 	{errNoGateway, ""}, // says it itself
-	{containers.ErrLimits, "on this machine kernels could use up all memory and processors; to run them all the same, set limits.unenforceable: allow"},
 	{syscall.EADDRINUSE, "another program listens there: stop it, or choose another address with --listen or listen in the configuration"},
 	{syscall.EADDRNOTAVAIL, "this machine has no such address: choose another with --listen or listen in the configuration"},
 	{fs.ErrPermission, "run this as root or as the user of the gateway"},

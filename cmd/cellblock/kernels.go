@@ -198,7 +198,7 @@ func (a *app) withManager(ctx context.Context, o *office, fn func(*kernels.Manag
 		return err
 	}
 	log := a.logger("text", slog.LevelWarn)
-	engine, err := connectEngine(ctx, o.cfg, false, log)
+	engine, err := connectEngine(ctx, o.cfg, log)
 	if err != nil {
 		return err
 	}

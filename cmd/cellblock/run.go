@@ -18,6 +18,7 @@ import (
 const (
 	exitFailure = 1
 	exitUsage   = 2
+	exitUnable  = 2 // doctor could not look
 )
 
 // process is what a run gets from outside.
@@ -40,6 +41,12 @@ func run(ctx context.Context, p process) int {
 	if err == nil {
 		return 0
 	}
+	if own := (*exit)(nil); errors.As(err, &own) {
+		if own.err != nil {
+			fmt.Fprintln(p.Err, "cellblock: "+strings.ReplaceAll(explain(own.err), "\n", "\n  "))
+		}
+		return own.status
+	}
 	fmt.Fprintln(p.Err, "cellblock: "+strings.ReplaceAll(explain(err), "\n", "\n  "))
 	if usage := (*usageError)(nil); errors.As(err, &usage) {
 		return exitUsage
@@ -54,6 +61,15 @@ type app struct {
 	logLevel   string
 	json       bool
 }
+
+// exit is an end with a status of its own; without an error everything has been said.
+type exit struct {
+	status int
+	err    error
+}
+
+// Error returns the error's text.
+func (e *exit) Error() string { return fmt.Sprintf("exit status %d: %v", e.status, e.err) }
 
 // usageError is a command line that says nothing; its text says why and what would.
 type usageError struct{ text string }
@@ -79,7 +95,7 @@ container without network; every Jupyter client works with it unchanged.`,
 		return &usageError{fmt.Sprintf("%s (see %s --help)", flagFault(err), cmd.CommandPath())}
 	})
 	root.AddCommand(serveCommand(a), bridgeCommand(a), userCommand(a), tokenCommand(a), kernelsCommand(a),
-		statusCommand(a), envCommand(a), versionCommand(a))
+		statusCommand(a), doctorCommand(a), envCommand(a), versionCommand(a))
 	group(root)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"cellblock.io/cellblock/auth"
-	"cellblock.io/cellblock/containers"
 )
 
 func TestCommandLinesThatSayNothing(t *testing.T) {
@@ -124,7 +123,6 @@ func TestExplain(t *testing.T) {
 	}{
 		{&os.PathError{Op: "open", Path: "/run/x", Err: syscall.EACCES}, "run this as root or as the user of the gateway"},
 		{fmt.Errorf("listen: %w", syscall.EADDRINUSE), "another program listens there"},
-		{fmt.Errorf("connect: %w: memory", containers.ErrLimits), "limits.unenforceable: allow"},
 		{fmt.Errorf("list: %w", auth.ErrUnavailable), "is the gateway running?"},
 		{errors.New("plain"), "plain"},
 	}

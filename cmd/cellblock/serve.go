@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"strings"
+	"os"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -15,6 +15,7 @@ import (
 	"cellblock.io/cellblock/containers"
 	"cellblock.io/cellblock/gateway"
 	"cellblock.io/cellblock/internal/config"
+	"cellblock.io/cellblock/internal/doctor"
 	"cellblock.io/cellblock/internal/redisserver"
 	"cellblock.io/cellblock/internal/secret"
 	"cellblock.io/cellblock/kernels"
@@ -85,7 +86,7 @@ func (a *app) serve(ctx context.Context, cfg config.Config) error {
 	}
 	defer ln.Close()
 
-	s := &server{cfg: cfg, key: key, log: log, stack: newStack()}
+	s := &server{cfg: cfg, file: config.Path(a.configPath, a.Getenv), key: key, log: log, stack: newStack()}
 	err = s.run(ctx, ln)
 	if stopped := s.stack.stop(); err == nil {
 		err = stopped
@@ -100,6 +101,7 @@ func (a *app) serve(ctx context.Context, cfg config.Config) error {
 // server is what serve wires together.
 type server struct {
 	cfg   config.Config
+	file  string // that cfg is from
 	key   secret.Key
 	log   *slog.Logger
 	stack *stack
@@ -192,18 +194,18 @@ func (s *server) reachRedis(ctx context.Context) (err error) {
 	return nil
 }
 
-// lookAtRedis warns of a version with a known flaw. It is not for /healthz, which everybody can read.
+// lookAtRedis warns of what doctor would say of it. It is not for /healthz, which everybody can read.
 func (s *server) lookAtRedis(ctx context.Context, address string) {
-	client, err := redisserver.NewClient(address)
+	info, err := redisInfo(ctx, s.cfg, address)
 	if err != nil {
-		return // not reached: it was good before
+		s.log.Info("Redis was not looked at", "err", err)
+		return
 	}
-	defer client.Close()
-	switch problem, err := redisserver.Outdated(ctx, client); {
-	case err != nil:
-		s.log.Info("the version of Redis was not looked at", "err", err)
-	case problem != "":
-		s.log.Warn(problem)
+	host := &doctor.Host{FS: os.DirFS("/"), Config: s.cfg, ConfigFile: s.file, Redis: func() (map[string]string, error) { return info, nil }}
+	for _, f := range doctor.Examine(host, "redis") {
+		if f.Severity == doctor.Fail || f.Severity == doctor.Warn {
+			s.log.Warn(f.Found, "remedy", f.Remedy)
+		}
 	}
 }
 
@@ -216,7 +218,7 @@ func (s *server) reachPodman(ctx context.Context) (lasting []string, err error) 
 		return nil, err
 	}
 	err = s.stack.await(ctx, engineStart, func(ctx context.Context) error {
-		s.engine, err = connectEngine(ctx, s.cfg, s.cfg.Limits.Unenforceable == config.Refuse, s.log)
+		s.engine, err = connectEngine(ctx, s.cfg, s.log)
 		if err != nil {
 			return err
 		}
@@ -226,39 +228,25 @@ func (s *server) reachPodman(ctx context.Context) (lasting []string, err error) 
 	return lasting, err
 }
 
-// inspect refuses what cannot work and returns what works but not as it should.
+// inspect refuses what cannot work and returns what works but not as it should, by the rules of doctor.
 func (s *server) inspect(ctx context.Context) (lasting []string, err error) {
-	can, err := s.engine.Capabilities(ctx)
+	survey, err := containers.Look(ctx, podmanSocket(s.cfg), imageNames(s.cfg))
 	if err != nil {
 		return nil, err
 	}
-	if !can.Rootless {
-		return nil, errors.New("this Podman runs as root: a kernel that broke out would be root, too. " +
-			"Run cellblock serve as an ordinary user with subordinate ids, as deploy/up sets it up")
-	}
-	if old := can.Outdated(); len(old) > 0 {
-		text := strings.Join(old, ", ")
-		if s.cfg.Podman.Outdated == config.Refuse {
-			return nil, fmt.Errorf("%s: known ways out of containers are open there. Install newer ones, or set podman.outdated to "+
-				"allow if your distribution has mended them", text)
+	host := &doctor.Host{FS: os.DirFS("/"), Config: s.cfg, ConfigFile: s.file, Engine: func() (doctor.Engine, error) {
+		return doctor.Engine{Survey: survey, Lasting: true}, nil
+	}}
+	for _, f := range doctor.Examine(host, doctor.Required...) {
+		switch f.Severity {
+		case doctor.Fail:
+			return nil, fmt.Errorf("%s\n%s", f.Found, f.Remedy)
+		case doctor.Warn:
+			s.log.Warn(f.Found, "remedy", f.Remedy)
+			if f.Group() == "engine" { // images may come while the gateway runs
+				lasting = append(lasting, f.Found)
+			}
 		}
-		lasting = append(lasting, "Known ways out of containers are open unless this machine's distribution has mended them: "+text+".")
-	}
-	if err := s.haveImages(ctx); err != nil {
-		return nil, err
-	}
-	if missing := can.Missing(); len(missing) > 0 {
-		lasting = append(lasting, "Kernels run without limits on: "+strings.Join(missing, ", ")+". This machine cannot enforce them.")
-	}
-	if can.Root == 0 {
-		lasting = append(lasting, "Root inside a kernel's container is the user of this gateway outside, because that user has too few "+
-			"subordinate ids (/etc/subuid, /etc/subgid): deploy/up gives it enough.")
-	}
-	if !can.Seccomp {
-		lasting = append(lasting, "Kernels run without a system call filter (seccomp). This machine has none.")
-	}
-	for _, problem := range lasting {
-		s.log.Warn(problem)
 	}
 	return lasting, nil
 }
@@ -299,9 +287,10 @@ func (s *server) checks(store kernels.Store, m *meter) []check {
 
 // announce says where the gateway is, and what its address means.
 func (s *server) announce(ln net.Listener) {
-	host, _, err := net.SplitHostPort(ln.Addr().String())
-	if ip := net.ParseIP(host); err == nil && !ip.IsLoopback() && s.cfg.TLS.Cert == "" && len(s.cfg.TrustedProxies) == 0 {
-		s.log.Warn("other machines can reach this address without encryption: set tls, or listen on 127.0.0.1 behind a proxy")
+	for _, f := range doctor.Examine(&doctor.Host{Config: s.cfg, ConfigFile: s.file}, "gateway.encryption") {
+		if f.Severity != doctor.OK {
+			s.log.Warn(f.Found, "remedy", f.Remedy)
+		}
 	}
 	s.log.Info("cellblock serves", "address", ln.Addr().String(), "url", address(s.cfg), "version", thisBuild().Version)
 }
@@ -316,19 +305,4 @@ func (s *server) close() {
 			s.log.Warn("close Redis client", "err", err)
 		}
 	}
-}
-
-// haveImages makes sure that there is something to run kernels from.
-func (s *server) haveImages(ctx context.Context) error {
-	there, err := podmanService(s.cfg, nil).HasImage(ctx, s.cfg.BridgeImage)
-	if err != nil {
-		return err
-	}
-	if !there {
-		return fmt.Errorf("there is no image %s (bridge_image): deploy/up builds it", s.cfg.BridgeImage)
-	}
-	if _, err := s.engine.Specs(ctx); err != nil {
-		return fmt.Errorf("%w (kernels.images; deploy/up builds localhost/cellblock/kernel-python)", err)
-	}
-	return nil
 }

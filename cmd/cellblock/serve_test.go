@@ -108,8 +108,8 @@ func TestServeWithBadPlaces(t *testing.T) {
 	newDesk(t, "").must("serve", "--check")
 }
 
-// enginePlace is Podman's socket with one who answers as an engine does that has nothing.
-func enginePlace(t *testing.T, rootless bool) string {
+// enginePlace is Podman's socket with one who answers as an engine does that has nothing. info is more of what it says.
+func enginePlace(t *testing.T, info string) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "engine")
 	if err != nil {
@@ -126,8 +126,7 @@ func enginePlace(t *testing.T, rootless bool) string {
 		case strings.HasSuffix(r.URL.Path, "/_ping"):
 			fmt.Fprint(w, "OK")
 		case strings.HasSuffix(r.URL.Path, "/info"):
-			fmt.Fprintf(w, `{"host":{"cgroupVersion":"v2","cgroupControllers":["cpu","memory","pids"],
-				"security":{"rootless":%v,"seccompEnabled":true}},"version":{"Version":"4.3.1"}}`, rootless)
+			fmt.Fprintf(w, `{"host":%s,"version":{"Version":"4.3.1"}}`, info)
 		default:
 			http.Error(w, `{"cause":"no such image","message":"no such image","response":404}`, http.StatusNotFound)
 		}
@@ -141,14 +140,31 @@ func enginePlace(t *testing.T, rootless bool) string {
 	return "unix://" + ln.Addr().String()
 }
 
+// What engines say of a host.
+const (
+	ableHost   = `{"cgroupVersion":"v2","cgroupControllers":["cpu","memory","pids"],"security":{"rootless":true,"seccompEnabled":true}}`
+	rootfulOne = `{"cgroupVersion":"v2","cgroupControllers":["cpu","memory","pids"],"security":{"rootless":false,"seccompEnabled":true}}`
+	unableHost = `{"cgroupVersion":"v2","cgroupControllers":["pids"],"security":{"rootless":true,"seccompEnabled":true}}`
+	openHost   = `{"cgroupVersion":"v2","cgroupControllers":["cpu","memory","pids"],"security":{"rootless":true,"seccompEnabled":false}}`
+)
+
 func TestServeWithoutImages(t *testing.T) {
-	d := newDesk(t, "podman: {socket: \""+enginePlace(t, true)+"\"}")
-	d.serveFails("there is no image localhost/cellblock/bridge:latest (bridge_image)", "deploy/up")
+	d := newDesk(t, "podman: {socket: \""+enginePlace(t, ableHost)+"\"}")
+	d.serveFails("There is no image localhost/cellblock/bridge:latest (bridge_image)", "deploy/up")
 }
 
 func TestServeRefusesARootfulPodman(t *testing.T) {
-	d := newDesk(t, "podman: {socket: \""+enginePlace(t, false)+"\"}")
-	d.serveFails("this Podman runs as root", "deploy/up")
+	d := newDesk(t, "podman: {socket: \""+enginePlace(t, rootfulOne)+"\"}")
+	d.serveFails("This Podman runs as root", "deploy/up")
+}
+
+func TestServeRefusesWhatItCannotEnforce(t *testing.T) {
+	d := newDesk(t, "podman: {socket: \""+enginePlace(t, unableHost)+"\"}")
+	d.serveFails("without limits on: cpu, memory.", "systemd.unified_cgroup_hierarchy=1", "limits.unenforceable: allow in "+d.env["CELLBLOCK_CONFIG"])
+	d.env["CELLBLOCK_LIMITS_UNENFORCEABLE"] = "allow"
+	d.serveFails("There is no image") // which is looked at afterwards
+	d = newDesk(t, "podman: {socket: \""+enginePlace(t, openHost)+"\"}")
+	d.serveFails("without a system call filter (seccomp)", "CONFIG_SECCOMP_FILTER=y")
 }
 
 // A gateway that is told to end while it starts ends at once, cleanly, with all that it has started.

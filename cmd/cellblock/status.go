@@ -83,6 +83,9 @@ func (a *app) printState(s state) error {
 	for _, p := range s.Problems {
 		rows = append(rows, []string{"", p})
 	}
+	if len(s.Problems) > 0 {
+		rows = append(rows, []string{"", "(cellblock doctor says what to do)"})
+	}
 	if s.Users != nil {
 		total := 0
 		var phases []string

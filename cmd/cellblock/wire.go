@@ -81,7 +81,12 @@ func newStore(cfg config.Config, key secret.Key, client *redis.Client, log *slog
 // kernelsDir holds one directory per kernel.
 func kernelsDir(cfg config.Config) string { return filepath.Join(cfg.RunDir, "kernels") }
 
-func connectEngine(ctx context.Context, cfg config.Config, enforce bool, log *slog.Logger) (*containers.Engine, error) {
+// imageNames are the images that the configuration names.
+func imageNames(cfg config.Config) []string {
+	return append([]string{cfg.BridgeImage}, cfg.Kernels.Images...)
+}
+
+func connectEngine(ctx context.Context, cfg config.Config, log *slog.Logger) (*containers.Engine, error) {
 	return containers.Connect(ctx, containers.Config{
 		Socket:         podmanSocket(cfg),
 		RunDir:         kernelsDir(cfg),
@@ -89,7 +94,6 @@ func connectEngine(ctx context.Context, cfg config.Config, enforce bool, log *sl
 		BridgeImage:    cfg.BridgeImage,
 		BridgeArgs:     bridgeArgs(cfg.Output),
 		Images:         cfg.Kernels.Images,
-		EnforceLimits:  enforce,
 		Limits:         containers.Limits{CPUs: cfg.Limits.CPUs, Memory: int64(cfg.Limits.Memory), PIDs: int64(cfg.Limits.PIDs)},
 		SeccompProfile: cfg.Podman.Seccomp,
 		Log:            log,

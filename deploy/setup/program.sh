@@ -21,19 +21,28 @@ install_program() {
 # install_scripts: what starts the gateway must not depend on this source tree staying where it is.
 install_scripts() { install -m 0755 -o root -g root "$here"/{enter,lib.sh,supervise} "$state/bin/"; }
 
-# write_config LISTEN: from the example, once. Later only an explicit LISTEN changes it.
+# write_config LISTEN: from the example, once, and then sets fresh. Later only an explicit LISTEN changes it.
 write_config() {
     local config=$etc/config.yaml
     if [[ ! -e $config ]]; then
         sed -E -e "s#/(var/lib|run|etc)/cellblock#/\\1/$instance#g" -e "s#^instance: cellblock#instance: $instance#" \
             "$here/cellblock.example.yaml" | write_file "$config"
-        if [[ -n $(unenforced) ]]; then
-            sed -E 's#^(  unenforceable:) refuse#\1 allow#' "$config" | write_file "$config"
-        fi
+        fresh=yes
     fi
     if [[ -n $1 && $(listen_address) != "$1" ]]; then
         { sed -E "s#^listen:.*#listen: $1#" "$config"; grep -q '^listen:' "$config" || echo "listen: $1"; } | write_file "$config"
     fi
+}
+
+# settle_limits: a new configuration allows what this machine cannot enforce; doctor knows what that is.
+settle_limits() {
+    local config=$etc/config.yaml status=0 text
+    in_instance "$binary" doctor --quiet --only engine.limits || status=$?
+    if [[ -n ${fresh:-} && $status == 1 ]]; then
+        sed -E 's#^(  unenforceable:) refuse#\1 allow#' "$config" | write_file "$config"
+    fi
+    text=$(in_instance "$binary" doctor --strict --only engine.limits 2>&1) || warn "a kernel can take all of the machine:
+$text"
 }
 
 # setting KEY: the value of a top-level key of the configuration.
@@ -50,16 +59,4 @@ listen_address() {
 check_config() {
     local fault
     fault=$(in_instance "$binary" serve --check 2>&1) || die "the configuration is wrong, so the gateway is left as it is: ${fault#cellblock: }"
-}
-
-# unenforced: prints which limits of a kernel this machine cannot enforce for the instance.
-unenforced() {
-    local have c dir
-    if user_manager; then
-        dir=/sys/fs/cgroup/user.slice/user-$uid.slice/user@$uid.service
-    else
-        dir=$(own_cgroup)
-    fi
-    have=" $(cat "$dir/cgroup.controllers" 2>/dev/null || true) "
-    for c in cpu memory pids; do [[ $have == *" $c "* ]] || printf '%s ' "$c"; done
 }

@@ -55,6 +55,7 @@ RestartSec=1
 TimeoutStopSec=30
 KillMode=process
 LimitNOFILE=65536
+LimitCORE=0
 OOMPolicy=continue
 TEXT
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -21,13 +22,8 @@ const maxFile = 1 << 20
 // Load reads the file at path, applies the environment and validates. With an empty path it takes $CELLBLOCK_CONFIG,
 // else DefaultPath, which alone may be missing. The error names every wrong key with its line or variable.
 func Load(path string, getenv func(string) string) (Config, error) {
-	optional := false
-	if path == "" {
-		path = getenv("CELLBLOCK_CONFIG")
-	}
-	if path == "" {
-		path, optional = DefaultPath, true
-	}
+	optional := path == "" && getenv("CELLBLOCK_CONFIG") == ""
+	path = Path(path, getenv)
 	c := Default()
 	data, err := read(path)
 	if err != nil && !(optional && errors.Is(err, fs.ErrNotExist)) {
@@ -38,6 +34,11 @@ func Load(path string, getenv func(string) string) (Config, error) {
 		return Config{}, err
 	}
 	return c, c.Validate()
+}
+
+// Path is the file that Load reads for path.
+func Path(path string, getenv func(string) string) string {
+	return cmp.Or(path, getenv("CELLBLOCK_CONFIG"), DefaultPath)
 }
 
 // Parse reads data over the defaults; name is the file's, for errors. Only the form is validated.

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"time"
 )
 
@@ -23,26 +22,6 @@ func (s *Service) Ping(ctx context.Context) error {
 		return err
 	}
 	return conn.Close()
-}
-
-// HasImage asks whether Podman has an image of that name.
-func (s *Service) HasImage(ctx context.Context, name string) (bool, error) {
-	conn, stop, err := open(ctx, s.cfg.Socket)
-	if err != nil {
-		return false, err
-	}
-	defer conn.Close()
-	defer stop()
-	status, err := get(conn, "/v4.0.0/libpod/images/"+url.PathEscape(name)+"/exists")
-	switch {
-	case err != nil:
-		return false, fmt.Errorf("look for image %s: %w", name, err)
-	case status == http.StatusNotFound:
-		return false, nil
-	case status != http.StatusNoContent:
-		return false, fmt.Errorf("look for image %s: podman answered %d", name, status)
-	}
-	return true, nil
 }
 
 // attach returns a connection on which Podman has answered once and will say nothing unasked.

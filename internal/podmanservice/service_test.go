@@ -226,24 +226,3 @@ func TestReadyEndsWithItsContext(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
-
-func TestHasImage(t *testing.T) {
-	socket := socketPath(t)
-	s := podmanservice.New(podmanservice.Config{Socket: socket, Command: self(t)})
-	if _, err := s.HasImage(t.Context(), "localhost/a:1"); err == nil {
-		t.Error("nobody answers, and that is no error")
-	}
-	stop := run(t, s)
-	ready(t, s)
-	for name, want := range map[string]bool{"localhost/here:1": true, "localhost/a/b:1": false} {
-		if got, err := s.HasImage(t.Context(), name); err != nil || got != want {
-			t.Errorf("%s: %v, %v", name, got, err)
-		}
-	}
-	if _, err := s.HasImage(t.Context(), "broken"); err == nil || !strings.Contains(err.Error(), "500") {
-		t.Errorf("error %v", err)
-	}
-	if err := stop(); err != nil {
-		t.Error(err)
-	}
-}

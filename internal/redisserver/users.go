@@ -20,7 +20,7 @@ const (
 //
 // EVALSHA runs our scripts; EVAL is how go-redis brings one to a server that does not have it (any more, after a
 // restart). Allowing SCRIPT LOAD instead would give nothing away less. A script may do no more than its user: each of
-// its commands and keys is checked against this list. What remains is a fault of the interpreter itself, see Outdated.
+// its commands and keys is checked against this list. What remains is a fault of the interpreter itself, which doctor looks for.
 var gatewayCommands = strings.Fields(`ping eval evalsha
 	get set del exists expire pexpire pexpireat persist pttl
 	hdel hexists hget hgetall hkeys hlen hmget hset hsetnx

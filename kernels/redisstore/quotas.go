@@ -15,8 +15,8 @@ import (
 const (
 	firstUID = 20000 // above every user id that images use
 	uidStep  = 2     // the odd id after an owner's own is for that owner's bridges
-	// uidPlaces is how many owners can be told apart below the end of the smallest subordinate range (2^22 ids).
-	uidPlaces = (1<<22 - firstUID) / uidStep
+	// uidPlaces is how many owners can be told apart.
+	uidPlaces = (kernels.UserIDs - firstUID) / uidStep
 )
 
 // uid returns an owner's user id. At the first call it takes the owner's own place, or the next one that nobody has.

@@ -21,8 +21,8 @@ const startTimeout = 20 * time.Second
 type Instance struct {
 	// Client may do what Cellblock may, Admin everything. Both are closed with the test.
 	Client, Admin *redis.Client
-	// URL is what redisserver.NewClient takes.
-	URL string
+	// URL is what redisserver.NewClient takes for Client, AdminURL for Admin.
+	URL, AdminURL string
 
 	stop func()
 }
@@ -66,7 +66,7 @@ func StartIn(t testing.TB, dir string) *Instance {
 	if err := srv.Ready(ready); err != nil {
 		t.Fatal(err)
 	}
-	return &Instance{Client: connect(t, srv.URL()), Admin: connect(t, srv.AdminURL()), URL: srv.URL(), stop: stop}
+	return &Instance{Client: connect(t, srv.URL()), Admin: connect(t, srv.AdminURL()), URL: srv.URL(), AdminURL: srv.AdminURL(), stop: stop}
 }
 
 func connect(t testing.TB, url string) *redis.Client {

@@ -1,4 +1,0 @@
-package redisserver
-
-// OutdatedBy is Outdated for what a server says, with other changelogs.
-var OutdatedBy = outdated
