@@ -106,7 +106,6 @@ func (b builder) bridge(l kernels.Launch) *specgen.SpecGenerator {
 		"--listen", "unix:" + gateDir + "/" + bridgeSocket,
 		"--kernel-id", l.Record.ID,
 	}, b.cfg.BridgeArgs...)
-	s.IpcNS = specgen.Namespace{NSMode: specgen.None} // a private one without /dev/shm
 	s.Mounts = append(s.Mounts, bind(runDir(b.cfg.RunDir, l.Record.Handle).gate(), gateDir, "rw"))
 	b.limit(s, Limits{CPUs: 1, Memory: bridgeMemory, PIDs: bridgePIDs})
 	return s
@@ -128,7 +127,8 @@ func (b builder) sandbox(r role, l kernels.Launch) *specgen.SpecGenerator {
 	// A file of 1 MiB rather than none: what a process says that dies before it has sockets is said nowhere else.
 	s.LogConfiguration = &specgen.LogConfig{Driver: "k8s-file", Size: maxLog}
 
-	s.PidNS, s.UtsNS, s.IpcNS, s.CgroupNS = private, private, private, private
+	s.PidNS, s.UtsNS, s.CgroupNS = private, private, private
+	s.IpcNS = specgen.Namespace{NSMode: specgen.None} // a private one, too; without Podman's /dev/shm, which has no limit of inodes
 	if b.caps.Root > 0 {
 		ownUsers(s, b.caps.Root)
 	} else {
