@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/containers/podman/v4/libpod/define"
 	"github.com/containers/podman/v4/pkg/bindings/system"
@@ -63,11 +64,11 @@ var inits = []string{
 // Capabilities asks the engine anew. Rootless Podman can limit what a delegated cgroup v2 controller limits; on cgroup v1 it
 // ignores limits, however many controllers it reports.
 func (e *Engine) Capabilities(ctx context.Context) (Capabilities, error) {
-	return e.conn.capabilities(ctx)
+	return e.conn.capabilities(ctx, quickCall)
 }
 
-func (c connection) capabilities(ctx context.Context) (Capabilities, error) {
-	call, cancel := c.within(ctx, quickCall)
+func (c connection) capabilities(ctx context.Context, limit time.Duration) (Capabilities, error) {
+	call, cancel := c.within(ctx, limit)
 	defer cancel()
 	info, err := system.Info(call, nil)
 	if err != nil {

@@ -31,7 +31,8 @@ type ImageSurvey struct {
 	Layers []string
 }
 
-// Look asks the Podman that listens at socket, without changing anything. Errors: kernels.ErrUnavailable when it does
+// Look asks the Podman that listens at socket, without changing anything. It waits while Podman is busy with its storage, as
+// when it copies images. Errors: kernels.ErrUnavailable when it does
 // not answer.
 func Look(ctx context.Context, socket string, names []string) (Survey, error) {
 	conn, err := connect(ctx, socket)
@@ -40,7 +41,7 @@ func Look(ctx context.Context, socket string, names []string) (Survey, error) {
 	}
 	defer conn.client.CloseIdleConnections()
 	s := Survey{Images: make(map[string]ImageSurvey)}
-	if s.Capabilities, err = conn.capabilities(ctx); err != nil {
+	if s.Capabilities, err = conn.capabilities(ctx, changeCall); err != nil {
 		return Survey{}, err
 	}
 	for _, name := range names {
@@ -52,7 +53,7 @@ func Look(ctx context.Context, socket string, names []string) (Survey, error) {
 }
 
 func (c connection) lookAt(ctx context.Context, name string) (ImageSurvey, error) {
-	call, cancel := c.within(ctx, quickCall)
+	call, cancel := c.within(ctx, changeCall)
 	defer cancel()
 	report, err := images.GetImage(call, name, nil)
 	if answered(err, http.StatusNotFound) {
