@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"encoding/base64"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -172,6 +173,32 @@ func TestOrigins(t *testing.T) {
 		w := r.do("OPTIONS", "/api/kernels/anything", "", o)
 		if allowed := row.api == 200 && row.origin != ""; w.Code != 204 || allowed != (w.Header().Get("Access-Control-Allow-Methods") != "") {
 			t.Errorf("preflight of %q: %d %v", row.origin, w.Code, w.Header())
+		}
+	}
+}
+
+// A name that leads here is not yet a name of ours: by the same trick as in DNS rebinding, a page of evil.example would
+// have the origin that the request's Host says.
+func TestHostIsNotBelieved(t *testing.T) {
+	for host, ours := range map[string]bool{
+		"example.com": true, "example.com:8888": true, "127.0.0.1:8888": true, "10.0.0.7": true, "[::1]:8888": true, "[fe80::1]": true,
+		"localhost": true, "localhost:8888": true,
+		"evil.example": false, "evil.example:8888": false, "127.0.0.1.evil.example": false, "example.com.evil.example": false,
+		"localhost.evil.example": false, "EXAMPLE.com": false, "example.com.": false, "": false, "127.1": false, "2130706433": false,
+	} {
+		r := newRig(t, func(c *gateway.Config) { c.Dial = refusingBridge })
+		name := "cellblock-session"
+		if _, port, err := net.SplitHostPort(host); err == nil {
+			name += "-" + port
+		}
+		h := header{"Host", host, "Origin", "http://" + host, "Cookie", name + "=alice-session; _xsrf=" + xsrf, "X-XSRFToken", xsrf}
+		want := map[bool]int{true: 503, false: 403}[ours]
+		if w := r.do("GET", "/api/kernels/"+aliceKernel+"/channels", "", append(h, upgrade...)); w.Code != want {
+			t.Errorf("WebSocket at %q: %d, want %d", host, w.Code, want)
+		}
+		want = map[bool]int{true: 201, false: 404}[ours]
+		if w := r.do("POST", "/api/kernels", "{}", h); w.Code != want {
+			t.Errorf("start at %q: %d, want %d", host, w.Code, want)
 		}
 	}
 }

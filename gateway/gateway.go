@@ -34,8 +34,11 @@ type Config struct {
 	// Only lower-case letters, digits and "-._~" are accepted, because Jupyter's gateway client lower-cases it.
 	BaseURL string
 	// AllowOrigins lists origins ("https://notebooks.example.org") whose pages may use a person's cookie here, beside
-	// the gateway's own. Compared exactly. A page elsewhere needs a token.
+	// the gateway's own (see Hosts). Compared exactly. A page elsewhere needs a token.
 	AllowOrigins []string
+	// Hosts are the names under which browsers reach this gateway without an entry in AllowOrigins. They always may by an
+	// address or localhost. A name that anybody else can give to this address must not be among them.
+	Hosts []string
 	// EnvAllow lists the variables of a start request that reach the kernel: exact names, or a prefix followed by
 	// "*". What names an account, an image, a search path or a loader never does.
 	EnvAllow []string

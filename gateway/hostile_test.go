@@ -132,6 +132,31 @@ func TestSmuggledRequestsAreRefused(t *testing.T) {
 	}
 }
 
+// A request with a length and in chunks ends its connection: what follows may be somebody else's.
+func TestNothingFollowsARequestOfTwoLengths(t *testing.T) {
+	l := serve(t, nil)
+	for name, head := range map[string]string{
+		"with a token": "POST /api/kernels HTTP/1.1\r\nAuthorization: token alice-token\r\n", "without": "POST /api/kernels HTTP/1.1\r\n",
+		"public": "GET /api HTTP/1.1\r\n",
+	} {
+		c, err := l.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		_, _ = io.WriteString(c, head+"Host: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"+
+			"GET /api/kernels HTTP/1.1\r\nHost: x\r\nAuthorization: token bob-token\r\n\r\n")
+		answers, _ := io.ReadAll(c)
+		if n := strings.Count(string(answers), "HTTP/1.1 "); n != 1 {
+			t.Errorf("%s: %d answers:\n%s", name, n, answers)
+		}
+		_ = c.Close()
+	}
+	if n := l.domain.count("List"); n > 0 {
+		t.Errorf("what followed was asked: %d", n)
+	}
+}
+
 // Connections that say nothing do not keep others out.
 func TestHalfOpenConnectionsDoNotDisturb(t *testing.T) {
 	l := serve(t, func(c *gateway.Config) { c.Dial = onSocket(t, echo) })

@@ -44,7 +44,7 @@ const (
 	leaveTimeout   = 2 * time.Second  // for the bridge to hear that it should
 	leavesAtOnce   = 32               // of a drain
 	drainTimeout   = 10 * time.Second // for all of them together, and for requests
-	recheckAfter   = 45 * time.Second // age at which an open WebSocket's credential is looked at again
+	recheckAfter   = 20 * time.Second // age at which an open WebSocket's credential is looked at again
 	recheckEvery   = 5 * time.Second
 
 	maxLogText = 256 // bytes of a path in the log

@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"net"
 	"net/http"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -26,9 +28,21 @@ func (g *Gateway) ownOrigin(r *http.Request) string {
 	return scheme + "://" + strings.TrimSuffix(g.host(r), ownPort[scheme])
 }
 
+// ownHost reports whether a host, as a browser names it, is one of this gateway's. Anybody can make a name of theirs lead
+// here, and then browsers take their pages for ours; an address cannot be made to, and localhost neither.
+func (g *Gateway) ownHost(host string) bool {
+	name := host
+	if n, _, err := net.SplitHostPort(host); err == nil {
+		name = n
+	}
+	_, err := netip.ParseAddr(strings.Trim(name, "[]"))
+	return err == nil || name == "localhost" || slices.Contains(g.cfg.Hosts, name)
+}
+
 // allowedOrigin reports whether pages of that origin may use a person's cookie. Exact: no case folding, no suffixes.
 func (g *Gateway) allowedOrigin(r *http.Request, origin string) bool {
-	return origin != "" && origin != "null" && (origin == g.ownOrigin(r) || slices.Contains(g.cfg.AllowOrigins, origin))
+	own := g.ownHost(g.host(r)) && origin == g.ownOrigin(r)
+	return origin != "" && origin != "null" && (own || slices.Contains(g.cfg.AllowOrigins, origin))
 }
 
 // checkOrigin refuses what a browser may have been tricked into. A token is not something that browsers add, so it

@@ -29,7 +29,7 @@ func newRig(t testing.TB, change func(*gateway.Config)) *rig {
 	t.Helper()
 	r := &rig{domain: newDomain(), people: &people{}}
 	cfg := gateway.Config{
-		Kernels: r.domain, Auth: r.people, Version: "1.2.3", EnvAllow: []string{"KERNEL_*", "LANG"},
+		Kernels: r.domain, Auth: r.people, Version: "1.2.3", Hosts: []string{"example.com", "gw.example"}, EnvAllow: []string{"KERNEL_*", "LANG"},
 		Dial: noDial,
 		Page: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/html")

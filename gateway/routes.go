@@ -171,6 +171,11 @@ func (g *Gateway) answer(c *call) error {
 	h.Set("Content-Security-Policy", dataPolicy)
 	h.Set("Cache-Control", "no-store")
 	h.Add("Vary", "Origin")
+	if len(c.r.TransferEncoding) > 0 {
+		// It may have had a length, too, which net/http forgets: then the two ends of a proxy may not agree where it
+		// ends, and what follows is nobody's request (RFC 9112 section 6.1).
+		h.Set("Connection", "close")
+	}
 	if c.r.ContentLength != 0 {
 		c.readBy(time.Now().Add(bodyTimeout)) // also for a body that nobody wants
 	}

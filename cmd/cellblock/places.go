@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -80,6 +81,15 @@ func origins(cfg config.Config) []string {
 		list = append(list[:len(list):len(list)], u.Scheme+"://"+u.Host)
 	}
 	return list
+}
+
+// hosts are the names of this machine, which need no mention in the configuration.
+func hosts() []string {
+	name, err := os.Hostname()
+	if err != nil {
+		return nil
+	}
+	return []string{strings.ToLower(name)} // as browsers write it
 }
 
 // proxies reads addresses and networks that the configuration's check has let pass.

@@ -148,6 +148,7 @@ func (s *server) run(ctx context.Context, ln net.Listener) error {
 		Page:           page,
 		BaseURL:        s.cfg.BaseURL,
 		AllowOrigins:   origins(s.cfg),
+		Hosts:          hosts(),
 		EnvAllow:       s.cfg.Kernels.EnvAllow,
 		TrustedProxies: proxies(s.cfg.TrustedProxies),
 		MetricsOpen:    s.cfg.Metrics.Open,
