@@ -46,7 +46,7 @@ web: clients ## the page's unit tests, types and build
 	cd web && npm ci --no-audit --no-fund && npm test && npm run check
 
 e2e: prepare clients build ## real clients against a real gateway (as root)
-	E2E_CELLBLOCK=$(CURDIR)/$(BIN) E2E_INSTANCE=$(INSTANCE) $(GO) test -tags "e2e $(GOTAGS)" -count=1 -v -timeout 15m ./e2e/...
+	E2E_CELLBLOCK=$(CURDIR)/$(BIN) E2E_INSTANCE=$(INSTANCE) $(GO) test -tags "e2e $(GOTAGS)" -count=1 -v -timeout 20m ./e2e/...
 
 soak: prepare build ## everything that misbehaves, for SOAK=1h: nothing may leak (as root); make e2e has it for seconds
 	E2E_SOAK=$(SOAK) E2E_CELLBLOCK=$(CURDIR)/$(BIN) E2E_INSTANCE=$(INSTANCE) \

@@ -1,0 +1,10 @@
+//go:build e2e
+
+package e2e_test
+
+import "testing"
+
+// output shows a browser what hostile kernels put out, on the gateway's own page and in its responses.
+func (s *siege) output(t *testing.T) {
+	t.Log(s.g.script(t, s.mallory, "output.cjs"))
+}
