@@ -19,9 +19,11 @@ const module = "cellblock.io/cellblock/"
 var mayImport = map[string][]string{
 	"auth":                           {"internal/secret"},
 	"bench":                          {},
-	"cmd/cellblock":                  {"auth", "containers", "gateway", "internal/*", "kernels", "kernels/bridge", "kernels/redisstore", "web"},
+	"cmd/cellblock":                  {"auth", "containers", "egress", "gateway", "internal/*", "kernels", "kernels/bridge", "kernels/redisstore", "web"},
+	"cmd/cellblock-shim":             {},
 	"containers":                     {"kernels", "kernels/wire"},
 	"e2e":                            {"internal/redisserver", "internal/secret"},
+	"egress":                         {},
 	"gateway":                        {"auth", "kernels", "kernels/receipt"},
 	"internal/config":                {},
 	"internal/doctor":                {"containers", "internal/config", "kernels"},
