@@ -18,8 +18,8 @@ all: fmt vet lint unit ## format, vet, staticcheck, unit tests
 help: ## this text
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-build: ## the binary, static, in bin/
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -tags "$(GOTAGS)" -o $(BIN) ./cmd/cellblock
+build: ## the binaries, static, in bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -tags "$(GOTAGS)" -o $(dir $(BIN)) ./cmd/cellblock ./cmd/cellblock-shim
 
 fmt: ## fails when a file is not gofmt'ed
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "run gofmt -w on:"; echo "$$out"; exit 1; }
@@ -64,7 +64,7 @@ microbench: ## Go benchmarks of the bridge
 	$(GO) test -run '^$$' -bench . -benchtime 3s ./kernels/bridge
 
 fuzz: ## each fuzz target for FUZZTIME
-	@for p in ./kernels/wire ./kernels/bridge ./gateway ./auth; do \
+	@for p in ./kernels/wire ./kernels/bridge ./gateway ./auth ./egress; do \
 		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 			$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done
 

@@ -29,7 +29,7 @@ func newGates(t *testing.T) gates {
 	e := p.connect(t)
 	for _, handle := range []string{mine, other} {
 		dir := containers.KernelDir(filepath.Join(p.cfg.RunDir, handle))
-		if err := errors.Join(containers.ClaimDir(dir), containers.FillDir(dir, "python3")); err != nil {
+		if err := errors.Join(containers.ClaimDir(dir), containers.FillDir(dir, "python3", containers.NoNetwork)); err != nil {
 			t.Fatal(err)
 		}
 	}

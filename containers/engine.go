@@ -42,7 +42,13 @@ type Config struct {
 	// SeccompProfile is the absolute path of a seccomp profile for both containers; empty means our own (seccomp/), one for
 	// each.
 	SeccompProfile string
-	Log            *slog.Logger
+	// Networks says how the kernels of each network policy are connected. A policy that is not in it is no network.
+	Networks map[string]Network
+	// Egress may be nil where no policy is an Allowlist.
+	Egress Egress
+	// Shim is the absolute path of the program cellblock-shim on this machine, for kernels with a network.
+	Shim string
+	Log  *slog.Logger
 }
 
 // Limits are what one kernel may use. Zero values mean the defaults: 1 CPU, 1 GiB, 256 processes.
@@ -81,6 +87,9 @@ func (c Config) Validate() error {
 	}
 	if c.SeccompProfile != "" && !filepath.IsAbs(c.SeccompProfile) {
 		errs = append(errs, fmt.Errorf("seccomp profile %q is not an absolute path", c.SeccompProfile))
+	}
+	if c.Shim != "" && !filepath.IsAbs(c.Shim) {
+		errs = append(errs, fmt.Errorf("shim %q is not an absolute path", c.Shim))
 	}
 	if !instanceName.MatchString(c.Instance) {
 		errs = append(errs, fmt.Errorf("instance %q does not match %s", c.Instance, instanceName))

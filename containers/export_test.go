@@ -1,6 +1,8 @@
 package containers
 
 import (
+	"github.com/containers/podman/v4/pkg/specgen"
+
 	"io"
 	"time"
 
@@ -59,4 +61,9 @@ func ReadExits(fn func(kernels.Exit), streams ...io.Reader) (err error) {
 		err = x.read(stream)
 	}
 	return err
+}
+
+// ConnectSpec gives a kernel's spec a network.
+func ConnectSpec(b Builder, s *specgen.SpecGenerator, l kernels.Launch, n Network, command ...string) {
+	b.connect(s, l, connected{network: n, command: command})
 }

@@ -20,6 +20,7 @@ const (
 	labelSpec     = "io.cellblock.spec"
 	labelCreated  = "io.cellblock.created"
 	labelUID      = "io.cellblock.uid"
+	labelNetwork  = "io.cellblock.network" // of a kernel's container; absent without network
 )
 
 // role is a part that a container or volume plays; it is also part of its name.

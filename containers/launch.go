@@ -19,17 +19,22 @@ func (e *Engine) Launch(ctx context.Context, l kernels.Launch) error {
 	if err := checkLaunch(l); err != nil {
 		return err
 	}
+	link, err := e.connectionFor(ctx, l)
+	if err != nil {
+		return err
+	}
 	build := builder{cfg: e.cfg, caps: e.caps}
 	kernel, err := build.kernel(l)
 	if err != nil {
 		return err
 	}
+	build.connect(kernel, l, link)
 	pair := [2]*specgen.SpecGenerator{kernel, build.bridge(l)}
 	dir := runDir(e.cfg.RunDir, l.Record.Handle)
 	if err := dir.claim(); err != nil {
 		return fmt.Errorf("run directory of kernel %s: %w", l.Record.Handle, err)
 	}
-	if err = e.launch(ctx, dir, l, pair); err == nil {
+	if err = e.launch(ctx, l, pair, link.network); err == nil {
 		return nil
 	}
 	if undo := e.Remove(context.WithoutCancel(ctx), l.Record.Handle); undo != nil {
@@ -39,9 +44,14 @@ func (e *Engine) Launch(ctx context.Context, l kernels.Launch) error {
 }
 
 // launch makes everything that a claimed directory stands for.
-func (e *Engine) launch(ctx context.Context, dir kernelDir, l kernels.Launch, pair [2]*specgen.SpecGenerator) error {
-	if err := dir.fill(l.Spec.Name); err != nil {
+func (e *Engine) launch(ctx context.Context, l kernels.Launch, pair [2]*specgen.SpecGenerator, network Network) error {
+	if err := runDir(e.cfg.RunDir, l.Record.Handle).fill(l.Spec.Name, network); err != nil {
 		return fmt.Errorf("run directory of kernel %s: %w", l.Record.Handle, err)
+	}
+	if network == Allowlist {
+		if err := e.openOutlet(l); err != nil {
+			return err
+		}
 	}
 	// Podman would make a volume that is missing, and a plain one: both must be there before the containers are made.
 	err := parallel(

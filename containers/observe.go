@@ -67,6 +67,7 @@ func (e *Engine) List(ctx context.Context) ([]kernels.Instance, error) {
 		at.Record = rec
 		if r == roleKernel {
 			at.KernelRunning = c.State == "running"
+			at.Network = cmp.Or(c.Labels[labelNetwork], string(NoNetwork))
 			if c.Exited {
 				at.Death = e.death(ctx, rec.Handle, int(c.ExitCode))
 			}

@@ -159,12 +159,12 @@ func TestList(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []kernels.Instance{
-		{Record: kernels.Record{Owner: "ann", Handle: "aa"}, KernelRunning: true, BridgeRunning: true, Complete: true},
+		{Record: kernels.Record{Owner: "ann", Handle: "aa"}, Network: "none", KernelRunning: true, BridgeRunning: true, Complete: true},
 		{Record: kernels.Record{Owner: "ann", Handle: "bb"}},
-		{Record: kernels.Record{Owner: "ann", Handle: "cc"}, BridgeRunning: true, Complete: true},
-		{Record: kernels.Record{Owner: "ann", Handle: "dd"}, Death: kernels.Death{Code: 3}},
-		{Record: kernels.Record{Owner: "ann", Handle: "ee"}, Death: kernels.Death{Code: 137, OutOfMemory: true}},
-		{Record: kernels.Record{Owner: "ann", Handle: "ff"}, Death: kernels.Death{Code: 137}},
+		{Record: kernels.Record{Owner: "ann", Handle: "cc"}, Network: "none", BridgeRunning: true, Complete: true},
+		{Record: kernels.Record{Owner: "ann", Handle: "dd"}, Network: "none", Death: kernels.Death{Code: 3}},
+		{Record: kernels.Record{Owner: "ann", Handle: "ee"}, Network: "none", Death: kernels.Death{Code: 137, OutOfMemory: true}},
+		{Record: kernels.Record{Owner: "ann", Handle: "ff"}, Network: "none", Death: kernels.Death{Code: 137}},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("listed %+v, want %+v", got, want)

@@ -21,6 +21,9 @@ func (e *Engine) Remove(ctx context.Context, handle string) error {
 	if err := checkHandle(handle); err != nil {
 		return err
 	}
+	if e.cfg.Egress != nil {
+		e.cfg.Egress.Close(handle)
+	}
 	ctx, cancel := context.WithTimeout(ctx, removeLimit-time.Second)
 	defer cancel()
 	err := parallel(

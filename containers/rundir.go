@@ -34,6 +34,7 @@ func runDir(root, handle string) kernelDir { return kernelDir(filepath.Join(root
 
 func (d kernelDir) conf() string            { return filepath.Join(string(d), "conf") }
 func (d kernelDir) gate() string            { return filepath.Join(string(d), "gate") }
+func (d kernelDir) egress() string          { return filepath.Join(string(d), "egress") }
 func (d kernelDir) file(name string) string { return filepath.Join(string(d), "conf", name) }
 
 // prepareRunDir makes the directory above all kernels' directories, or checks that an existing one is ours alone.
@@ -73,8 +74,16 @@ func (d kernelDir) claim() error {
 }
 
 // fill makes what a claimed directory holds, with a fresh key in the connection file.
-func (d kernelDir) fill(kernelName string) error {
-	for path, mode := range map[string]os.FileMode{d.conf(): confMode, d.gate(): gateMode} {
+func (d kernelDir) fill(kernelName string, network Network) error {
+	dirs := map[string]os.FileMode{d.conf(): confMode, d.gate(): gateMode}
+	var resolv []byte
+	switch network {
+	case Allowlist:
+		dirs[d.egress()] = confMode
+	case Internet:
+		resolv = []byte("nameserver " + slirpDNS + "\n")
+	}
+	for path, mode := range dirs {
 		if err := os.Mkdir(path, mode); err != nil {
 			return err
 		}
@@ -86,7 +95,7 @@ func (d kernelDir) fill(kernelName string) error {
 	if err != nil {
 		return err
 	}
-	for name, content := range map[string][]byte{connectionFile: connection, "resolv.conf": nil, "hosts": []byte(hosts)} {
+	for name, content := range map[string][]byte{connectionFile: connection, "resolv.conf": resolv, "hosts": []byte(hosts)} {
 		if err := os.WriteFile(d.file(name), content, fileMode); err != nil {
 			return err
 		}

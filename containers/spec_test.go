@@ -67,6 +67,21 @@ func TestSpecs(t *testing.T) {
 	}
 }
 
+// A network adds to a kernel's spec what it needs and changes nothing else.
+func TestNetworkSpecs(t *testing.T) {
+	cfg := goldenConfig()
+	cfg.Shim = "/usr/local/bin/cellblock-shim"
+	for _, network := range []containers.Network{containers.Allowlist, containers.Internet} {
+		b := containers.NewBuilder(cfg, everything)
+		kernel, err := containers.KernelSpec(b, goldenLaunch())
+		if err != nil {
+			t.Fatal(err)
+		}
+		containers.ConnectSpec(b, kernel, goldenLaunch(), network, "/usr/local/bin/kernel", "--quiet")
+		golden(t, "kernel-"+string(network), kernel)
+	}
+}
+
 func golden(t *testing.T, name string, spec *specgen.SpecGenerator) {
 	t.Helper()
 	got, err := json.MarshalIndent(spec, "", "\t")
@@ -148,7 +163,7 @@ func TestRunDir(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := containers.KernelDir(filepath.Join(root, "00ff"))
-	if err := errors.Join(containers.ClaimDir(dir), containers.FillDir(dir, "python3")); err != nil {
+	if err := errors.Join(containers.ClaimDir(dir), containers.FillDir(dir, "python3", containers.NoNetwork)); err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]os.FileMode{

@@ -23,6 +23,8 @@ set_instance() {
     logs=/var/log/$instance
     ns=$run/ns
     if [[ $instance == cellblock ]]; then binary=/usr/local/bin/cellblock; else binary=$state/bin/cellblock; fi
+    shim=$(dirname "$binary")/cellblock-shim
+    hook=$etc/hooks.d/cellblock.json
 }
 
 # instance_ids: sets uid and gid; fails when the user does not exist.

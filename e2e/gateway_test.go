@@ -68,12 +68,14 @@ func (g *gateway) install(t *testing.T) {
 	if _, err := output(g.as(ctx, "mkdir", "-m", "700", g.state, g.run)); err != nil {
 		t.Fatal(err)
 	}
-	binary, err := os.ReadFile(g.binary)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(g.program(), binary, 0o755); err != nil {
-		t.Fatal(err)
+	for from, to := range map[string]string{g.binary: g.program(), filepath.Join(filepath.Dir(g.binary), "cellblock-shim"): g.program() + "-shim"} {
+		binary, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(to, binary, 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	g.configure(t)
 }

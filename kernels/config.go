@@ -30,6 +30,7 @@ const (
 	releaseTimeout   = 5 * time.Second        // for the store to take note of an end
 	waitTimeout      = 90 * time.Second       // for another change of the same kernel to be over
 
+	networkInterval   = 2 * time.Second // until a changed network policy holds for kernels that run
 	brokenInterval    = 4 * time.Second // between two looks at all kernels for those that live but are of no use
 	reconcileInterval = 30 * time.Second
 	reconcileSoon     = 2 * time.Second // after one that could not look at everything
@@ -49,6 +50,8 @@ type Config struct {
 	Quotas   Quotas
 	Leases   Leases
 	History  History
+	// Networks may be nil where no kernel has a network.
+	Networks Networks
 	// Bridge returns the control side of one kernel's bridge, whether or not it runs at the moment.
 	Bridge func(handle string) Bridge
 	Log    *slog.Logger

@@ -101,4 +101,12 @@ type Session struct {
 // Quota is what an owner may use at once. Zero values mean "none allowed", never "unlimited".
 type Quota struct {
 	MaxKernels int
+	// Network is the name of a network policy; "none", and any name that the launcher does not know, is no network.
+	Network string
+}
+
+// QuotaChange is what of an owner's own quota becomes another; nil stays as it is.
+type QuotaChange struct {
+	MaxKernels *int
+	Network    *string
 }

@@ -58,6 +58,9 @@ func (m *Manager) Run(ctx context.Context) error {
 	parts.Go(func() { m.runReconciling(ctx, work) })
 	parts.Go(func() { m.runCulling(ctx, work) })
 	parts.Go(func() { m.runLooking(ctx) })
+	if m.cfg.Networks != nil {
+		parts.Go(func() { m.runNetworks(ctx) })
+	}
 
 	<-ctx.Done()
 	close(m.closed)

@@ -32,6 +32,15 @@ type Launch struct {
 	UID    int // the owner's own user and group id inside the container, within the subordinate range
 	Spec   Spec
 	Env    map[string]string
+	// Network is the name of the owner's network policy (Quota.Network).
+	Network string
+}
+
+// Networks is told which network policies hold, for kernels that run already.
+type Networks interface {
+	// Apply names the policies of owners that have kernels. What was said of an owner some while ago (a minute) and not
+	// again holds no longer: such an owner's kernels open no more connections.
+	Apply(ctx context.Context, inForce map[Owner]string) error
 }
 
 // Observer sees what really exists. It is the truth from which records are rebuilt.
@@ -50,6 +59,8 @@ type Instance struct {
 	BridgeRunning bool
 	Complete      bool  // both parts exist
 	Death         Death // how the kernel's process ended; zero while it runs
+	// Network is how the kernel was connected when it started: "none", "allowlist" or "internet".
+	Network string
 }
 
 // Exit is the end of one process of a kernel's pair.

@@ -18,6 +18,7 @@ type launch struct {
 	env  map[string]string
 	// timeout is what the client asked for; 0 when it did not.
 	timeout time.Duration
+	network string
 }
 
 // Start reserves a place in the owner's quota, records the kernel as starting and returns at once; the launch goes on
@@ -31,6 +32,7 @@ func (m *Manager) Start(ctx context.Context, owner Owner, req StartRequest) (Ker
 	if err != nil {
 		return Kernel{}, fmt.Errorf("look up quota: %w", err)
 	}
+	l.network = quota.Network
 	err = m.cfg.Store.Reserve(ctx, l.rec, quota)
 	var full *QuotaError
 	switch {
@@ -169,7 +171,7 @@ func (c *change) launch(ctx context.Context, l launch) error {
 	}
 	limited, cancel := context.WithTimeoutCause(ctx, c.limit, errNoAnswer)
 	defer cancel()
-	err := c.m.cfg.Launcher.Launch(limited, Launch{Record: c.rec, UID: l.uid, Spec: l.spec, Env: l.env})
+	err := c.m.cfg.Launcher.Launch(limited, Launch{Record: c.rec, UID: l.uid, Spec: l.spec, Env: l.env, Network: l.network})
 	if err != nil {
 		err = fmt.Errorf("launch: %w", err)
 	} else {

@@ -23,7 +23,7 @@ func kernelsCommand(a *app) *cobra.Command {
 		Example: `  cellblock kernels list
   cellblock kernels stop --user alice --all`,
 	}
-	return group(cmd, kernelsListCommand(a), kernelsStopCommand(a))
+	return group(cmd, kernelsListCommand(a), kernelsExplainCommand(a), kernelsStopCommand(a))
 }
 
 func kernelsListCommand(a *app) *cobra.Command {
@@ -152,11 +152,20 @@ func (a *app) stopAll(ctx context.Context, o *office, owner kernels.Owner) error
 	return a.stop(ctx, o, records)
 }
 
-// stopKernels ends the kernels with these ids, which are unique among one owner's only.
+// stopKernels ends the kernels with these ids.
 func (a *app) stopKernels(ctx context.Context, o *office, owner kernels.Owner, ids []string) error {
-	records, err := o.store.Records(ctx, owner)
+	found, err := o.find(ctx, owner, ids)
 	if err != nil {
 		return err
+	}
+	return a.stop(ctx, o, found)
+}
+
+// find looks up kernels by their ids, which are unique among one owner's only.
+func (o *office) find(ctx context.Context, owner kernels.Owner, ids []string) ([]kernels.Record, error) {
+	records, err := o.store.Records(ctx, owner)
+	if err != nil {
+		return nil, err
 	}
 	var found []kernels.Record
 	for _, id := range ids {
@@ -168,13 +177,13 @@ func (a *app) stopKernels(ctx context.Context, o *office, owner kernels.Owner, i
 		}
 		switch len(found) - before {
 		case 0:
-			return fmt.Errorf("there is no kernel %q (cellblock kernels list)", id)
+			return nil, fmt.Errorf("there is no kernel %q (cellblock kernels list)", id)
 		case 1:
 		default:
-			return fmt.Errorf("several users have a kernel %s: say whose with --user", id)
+			return nil, fmt.Errorf("several users have a kernel %s: say whose with --user", id)
 		}
 	}
-	return a.stop(ctx, o, found)
+	return found, nil
 }
 
 // stop ends kernels as their owners could. One that has ended meanwhile is no error.
@@ -198,7 +207,7 @@ func (a *app) withManager(ctx context.Context, o *office, fn func(*kernels.Manag
 		return err
 	}
 	log := a.logger("text", slog.LevelWarn)
-	engine, err := connectEngine(ctx, o.cfg, log)
+	engine, err := connectEngine(ctx, o.cfg, nil, log)
 	if err != nil {
 		return err
 	}

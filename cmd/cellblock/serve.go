@@ -58,7 +58,8 @@ answers on Podman's socket it runs Podman's API service.`,
 			}
 			if check {
 				_, err := loadTLS(cfg)
-				return err
+				_, wrong := policies(cfg)
+				return errors.Join(err, wrong)
 			}
 			return a.serve(cmd.Context(), cfg)
 		},
@@ -106,12 +107,18 @@ type server struct {
 	log   *slog.Logger
 	stack *stack
 
-	redis  *redis.Client
-	engine *containers.Engine
+	redis   *redis.Client
+	engine  *containers.Engine
+	outlets *outlets
 }
 
 // run starts the parts from the bottom and returns when ctx ends or one breaks.
 func (s *server) run(ctx context.Context, ln net.Listener) error {
+	outlets, err := newOutlets(s.cfg, s.log)
+	if err != nil {
+		return err
+	}
+	s.outlets = outlets
 	if err := s.reachRedis(ctx); err != nil {
 		return err
 	}
@@ -119,6 +126,7 @@ func (s *server) run(ctx context.Context, ln net.Listener) error {
 	if err != nil {
 		return err
 	}
+	s.stack.start("egress", s.outlets.proxy.Run)
 	registry, meter, err := newRegistry(thisBuild())
 	if err != nil {
 		return err
@@ -219,12 +227,17 @@ func (s *server) reachPodman(ctx context.Context) (lasting []string, err error) 
 		return nil, err
 	}
 	err = s.stack.await(ctx, engineStart, func(ctx context.Context) error {
-		s.engine, err = connectEngine(ctx, s.cfg, s.log)
+		s.engine, err = connectEngine(ctx, s.cfg, s.outlets, s.log)
 		if err != nil {
 			return err
 		}
-		lasting, err = s.inspect(ctx)
-		return err
+		if lasting, err = s.inspect(ctx); err != nil {
+			return err
+		}
+		if err := s.haveNetworks(); err != nil {
+			return err
+		}
+		return s.engine.OpenOutlets(ctx)
 	})
 	return lasting, err
 }
@@ -306,4 +319,18 @@ func (s *server) close() {
 			s.log.Warn("close Redis client", "err", err)
 		}
 	}
+}
+
+// haveNetworks makes sure that the networks of the configuration can be had.
+func (s *server) haveNetworks() error {
+	needed := map[containers.Network]bool{connections(s.cfg)[s.cfg.Quota.Network]: true, containers.Allowlist: len(s.cfg.Networks) > 0}
+	for network, wanted := range needed {
+		if !wanted {
+			continue
+		}
+		if err := s.engine.CanConnect(network); err != nil {
+			return fmt.Errorf("kernels cannot have the network %s (quota.network, networks): %w", network, err)
+		}
+	}
+	return nil
 }

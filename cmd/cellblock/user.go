@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"cellblock.io/cellblock/auth"
+	"cellblock.io/cellblock/internal/config"
 	"cellblock.io/cellblock/kernels"
 )
 
@@ -21,7 +25,7 @@ func userCommand(a *app) *cobra.Command {
   cellblock user list
   cellblock user remove alice`,
 	}
-	return group(cmd, userAddCommand(a), userListCommand(a), userRemoveCommand(a))
+	return group(cmd, userAddCommand(a), userSetCommand(a), userListCommand(a), userRemoveCommand(a))
 }
 
 // newUser is what user add was told.
@@ -29,9 +33,35 @@ type newUser struct {
 	name       string
 	admin      bool
 	maxKernels int
-	ownQuota   bool // maxKernels was said
+	network    string
+	quota      kernels.QuotaChange // what of these was said
 	existOK    bool
 }
+
+// quotaFlags adds the flags for a user's quota; said finds out which were given and whether they make sense.
+func (u *newUser) quotaFlags(cmd *cobra.Command) {
+	cmd.Flags().IntVar(&u.maxKernels, "max-kernels", 0, "how many kernels the user may have at once (default quota.max_kernels)")
+	cmd.Flags().StringVar(&u.network, "network", "", "the network `policy` of the user's kernels: none, internet or one of networks (default quota.network)")
+}
+
+func (u *newUser) said(cmd *cobra.Command, cfg config.Config) error {
+	if cmd.Flags().Changed("max-kernels") {
+		if u.maxKernels < 0 {
+			return &usageError{"--max-kernels must be 0 or more"}
+		}
+		u.quota.MaxKernels = &u.maxKernels
+	}
+	if cmd.Flags().Changed("network") {
+		if _, defined := connections(cfg)[u.network]; !defined {
+			return &usageError{fmt.Sprintf("there is no network policy %q: %s", u.network, strings.Join(slices.Sorted(maps.Keys(connections(cfg))), ", "))}
+		}
+		u.quota.Network = &u.network
+	}
+	return nil
+}
+
+// changes reports whether anything of the quota was said.
+func (u *newUser) changes() bool { return u.quota != kernels.QuotaChange{} }
 
 func userAddCommand(a *app) *cobra.Command {
 	var u newUser
@@ -39,20 +69,25 @@ func userAddCommand(a *app) *cobra.Command {
 		Use:   "add NAME",
 		Short: "Add a user",
 		Long: `Adds a user. The name has 1 to 64 small letters, digits and _.@-. A user gets in with a token: make one with
-cellblock token create --user NAME. With --exist-ok it changes the quota of a user who exists, at once.`,
+cellblock token create --user NAME. With --exist-ok it changes the quota of a user who exists, as user set does.`,
 		Example: `  cellblock user add alice
   cellblock user add alice --max-kernels 3
   cellblock user add alice --max-kernels 6 --exist-ok
   cellblock user add admin --admin --exist-ok`,
 		Args: exactly("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			u.name, u.ownQuota = args[0], cmd.Flags().Changed("max-kernels")
-			return a.inOffice(cmd.Context(), func(ctx context.Context, o *office) error { return a.addUser(ctx, o, u) })
+			u.name = args[0]
+			return a.inOffice(cmd.Context(), func(ctx context.Context, o *office) error {
+				if err := u.said(cmd, o.cfg); err != nil {
+					return err
+				}
+				return a.addUser(ctx, o, u)
+			})
 		},
 	}
 	cmd.Flags().BoolVar(&u.admin, "admin", false, "an administrator, who sees everybody's kernels")
-	cmd.Flags().IntVar(&u.maxKernels, "max-kernels", 0, "how many kernels the user may have at once (default quota.max_kernels)")
-	cmd.Flags().BoolVar(&u.existOK, "exist-ok", false, "no error when the user exists with the same role; --max-kernels, when given, is the new quota")
+	u.quotaFlags(cmd)
+	cmd.Flags().BoolVar(&u.existOK, "exist-ok", false, "no error when the user exists with the same role; --max-kernels and --network, when given, are the new quota")
 	cmd.Flags().BoolVar(&a.json, "json", false, "print the user as JSON")
 	return cmd
 }
@@ -61,9 +96,6 @@ func (a *app) addUser(ctx context.Context, o *office, u newUser) error {
 	name, err := owner(u.name)
 	if err != nil {
 		return err
-	}
-	if u.ownQuota && u.maxKernels < 0 {
-		return &usageError{"--max-kernels must be 0 or more"}
 	}
 	err = o.auth.AddUser(ctx, auth.User{Name: u.name, Admin: u.admin})
 	existed := errors.Is(err, auth.ErrExists)
@@ -80,8 +112,8 @@ func (a *app) addUser(ctx context.Context, o *office, u newUser) error {
 	if found.Admin != u.admin {
 		return fmt.Errorf("there is a user %s already, with the role %s; remove it first to change that", u.name, role(found))
 	}
-	if u.ownQuota {
-		if err := o.store.SetQuota(ctx, name, kernels.Quota{MaxKernels: u.maxKernels}); err != nil {
+	if u.changes() {
+		if err := o.store.ChangeQuota(ctx, name, u.quota); err != nil {
 			return err
 		}
 	}
@@ -95,10 +127,70 @@ func (a *app) addUser(ctx context.Context, o *office, u newUser) error {
 	switch {
 	case !existed:
 		fmt.Fprintf(a.Out, "%s %s added\n", role(found), u.name)
-	case u.ownQuota:
-		fmt.Fprintf(a.Out, "%s %s may have %d kernels at once\n", role(found), u.name, u.maxKernels)
+	case u.changes():
+		return a.sayQuota(ctx, o, found)
 	}
 	return nil
+}
+
+// sayQuota says what a user may use now.
+func (a *app) sayQuota(ctx context.Context, o *office, u auth.User) error {
+	quota, err := o.store.Quota(ctx, kernels.Owner(u.Name))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.Out, "%s %s may have %d kernels at once, with network %s\n", role(u), u.Name, quota.MaxKernels, quota.Network)
+	return nil
+}
+
+func userSetCommand(a *app) *cobra.Command {
+	var u newUser
+	cmd := &cobra.Command{
+		Use:   "set NAME",
+		Short: "Change what a user may use",
+		Long: `Changes the quota of a user. The number of kernels holds for the next start. A network policy holds at once for
+kernels that reach others through the proxy; a kernel that was started without network, or with internet, keeps that
+until it ends (cellblock kernels stop --user NAME --all).`,
+		Example: `  cellblock user set alice --max-kernels 6
+  cellblock user set alice --network none`,
+		Args: exactly("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			u.name = args[0]
+			return a.inOffice(cmd.Context(), func(ctx context.Context, o *office) error {
+				if err := u.said(cmd, o.cfg); err != nil {
+					return err
+				}
+				if !u.changes() {
+					return &usageError{"say what to change: --max-kernels N or --network POLICY"}
+				}
+				return a.setUser(ctx, o, u)
+			})
+		},
+	}
+	u.quotaFlags(cmd)
+	cmd.Flags().BoolVar(&a.json, "json", false, "print the user as JSON")
+	return cmd
+}
+
+func (a *app) setUser(ctx context.Context, o *office, u newUser) error {
+	if err := o.knownUser(ctx, u.name); err != nil {
+		return err
+	}
+	if err := o.store.ChangeQuota(ctx, kernels.Owner(u.name), u.quota); err != nil {
+		return err
+	}
+	found, err := o.auth.User(ctx, u.name)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		shown, err := o.show(ctx, found, nil)
+		if err != nil {
+			return err
+		}
+		return a.printJSON(shown)
+	}
+	return a.sayQuota(ctx, o, found)
 }
 
 // shownUser is a user as commands print it.
@@ -107,12 +199,13 @@ type shownUser struct {
 	Role       auth.Role `json:"role"`
 	Kernels    int       `json:"kernels"`
 	MaxKernels int       `json:"max_kernels"`
+	Network    string    `json:"network"`
 	Created    time.Time `json:"created"`
 }
 
 func (o *office) show(ctx context.Context, u auth.User, running map[kernels.Owner]int) (shownUser, error) {
 	quota, err := o.store.Quota(ctx, kernels.Owner(u.Name))
-	return shownUser{u.Name, role(u), running[kernels.Owner(u.Name)], quota.MaxKernels, u.Created}, err
+	return shownUser{u.Name, role(u), running[kernels.Owner(u.Name)], quota.MaxKernels, quota.Network, u.Created}, err
 }
 
 func role(u auth.User) auth.Role {
@@ -153,12 +246,12 @@ func (a *app) listUsers(ctx context.Context, o *office) error {
 			return err
 		}
 		shown = append(shown, s)
-		rows = append(rows, []string{s.Name, string(s.Role), fmt.Sprintf("%d of %d", s.Kernels, s.MaxKernels), ago(s.Created)})
+		rows = append(rows, []string{s.Name, string(s.Role), fmt.Sprintf("%d of %d", s.Kernels, s.MaxKernels), s.Network, ago(s.Created)})
 	}
 	if a.json {
 		return a.printJSON(shown)
 	}
-	return a.printTable([]string{"NAME", "ROLE", "KERNELS", "ADDED"}, rows)
+	return a.printTable([]string{"NAME", "ROLE", "KERNELS", "NETWORK", "ADDED"}, rows)
 }
 
 // running counts everybody's kernels.

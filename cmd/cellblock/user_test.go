@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"cellblock.io/cellblock/auth"
+	"cellblock.io/cellblock/internal/config"
 	"cellblock.io/cellblock/kernels"
 )
 
@@ -38,9 +39,49 @@ func TestUsers(t *testing.T) {
 		t.Errorf("%+v", list)
 	}
 	table := d.must("user", "list")
-	for _, want := range []string{"NAME", "alice  user   0 of 0", "root   admin  1 of 4"} {
+	for _, want := range []string{"NAME", "alice  user   0 of 0   none", "root   admin  1 of 4   none"} {
 		if !strings.Contains(table, want) {
 			t.Errorf("%q is missing in\n%s", want, table)
+		}
+	}
+}
+
+func TestUsersNetwork(t *testing.T) {
+	d := newOffice(t, "quota: {max_kernels: 4, network: internet}\nnetworks: {pypi: {allow: [pypi.org]}}")
+	d.must("user", "add", "alice", "--max-kernels", "2")
+	d.must("user", "add", "bob", "--network", "pypi")
+	list := decode[[]shownUser](t, d.must("user", "list", "--json"))
+	if len(list) != 2 || list[0].Network != "internet" || list[0].MaxKernels != 2 || list[1].Network != "pypi" || list[1].MaxKernels != 4 {
+		t.Errorf("%+v", list)
+	}
+	if out := d.must("user", "set", "alice", "--network", "none"); out != "user alice may have 2 kernels at once, with network none\n" {
+		t.Errorf("%q", out)
+	}
+	if u := decode[shownUser](t, d.must("user", "set", "alice", "--max-kernels", "3", "--json")); u.Network != "none" || u.MaxKernels != 3 {
+		t.Errorf("%+v", u)
+	}
+	d.fails(exitUsage, []string{`there is no network policy "pipy"`, "internet, none, pypi"}, "user", "set", "alice", "--network", "pipy")
+	d.fails(exitUsage, []string{`there is no network policy ""`}, "user", "add", "carol", "--network", "")
+	d.fails(exitUsage, []string{"say what to change"}, "user", "set", "alice")
+	d.fails(exitFailure, []string{"there is no user carol"}, "user", "set", "carol", "--network", "none")
+}
+
+func TestExplainNetwork(t *testing.T) {
+	cfg := config.Default()
+	cfg.Networks = map[string]config.Network{"pypi": {Allow: []string{"pypi.org"}}}
+	for _, tt := range []struct{ policy, started, note string }{
+		{"pypi", "allowlist", ""}, {"none", "none", ""}, {"internet", "internet", ""},
+		{"gone", "allowlist", "does not define this policy, so it is none"},
+		{"none", "allowlist", "a kernel that is started now"},
+		{"none", "internet", "it keeps its network until it ends"},
+		{"pypi", "none", "a kernel that is started now"},
+	} {
+		n, err := explainNetwork(cfg, kernels.Record{}, tt.policy, tt.started)
+		if err != nil || (tt.note == "") != (n.Note == "") || !strings.Contains(n.Note, tt.note) {
+			t.Errorf("%s, started with %s: %q, %v", tt.policy, tt.started, n.Note, err)
+		}
+		if want := tt.policy == "pypi" && tt.started == "allowlist"; (len(n.Allow) == 1) != want {
+			t.Errorf("%s, started with %s allows %v", tt.policy, tt.started, n.Allow)
 		}
 	}
 }
@@ -49,7 +90,7 @@ func TestAddUserAgain(t *testing.T) {
 	d := newOffice(t, "")
 	d.must("user", "add", "admin", "--admin")
 	d.fails(exitFailure, []string{"there is a user admin already", "--exist-ok"}, "user", "add", "admin", "--admin")
-	if out := d.must("user", "add", "admin", "--admin", "--exist-ok", "--max-kernels", "7"); out != "admin admin may have 7 kernels at once\n" {
+	if out := d.must("user", "add", "admin", "--admin", "--exist-ok", "--max-kernels", "7"); out != "admin admin may have 7 kernels at once, with network none\n" {
 		t.Errorf("says %q about a new quota", out)
 	}
 	if out := d.must("user", "add", "admin", "--admin", "--exist-ok"); out != "" {

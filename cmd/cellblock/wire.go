@@ -73,7 +73,7 @@ func newStore(cfg config.Config, key secret.Key, client *redis.Client, log *slog
 	return redisstore.New(redisstore.Config{
 		Client:       client,
 		Key:          key,
-		DefaultQuota: kernels.Quota{MaxKernels: cfg.Quota.MaxKernels},
+		DefaultQuota: kernels.Quota{MaxKernels: cfg.Quota.MaxKernels, Network: cfg.Quota.Network},
 		Log:          log,
 	})
 }
@@ -86,7 +86,12 @@ func imageNames(cfg config.Config) []string {
 	return append([]string{cfg.BridgeImage}, cfg.Kernels.Images...)
 }
 
-func connectEngine(ctx context.Context, cfg config.Config, log *slog.Logger) (*containers.Engine, error) {
+// connectEngine connects to Podman. Whoever launches kernels has outlets for them; others have nil.
+func connectEngine(ctx context.Context, cfg config.Config, o *outlets, log *slog.Logger) (*containers.Engine, error) {
+	var proxy containers.Egress
+	if o != nil {
+		proxy = o
+	}
 	return containers.Connect(ctx, containers.Config{
 		Socket:         podmanSocket(cfg),
 		RunDir:         kernelsDir(cfg),
@@ -94,6 +99,9 @@ func connectEngine(ctx context.Context, cfg config.Config, log *slog.Logger) (*c
 		BridgeImage:    cfg.BridgeImage,
 		BridgeArgs:     bridgeArgs(cfg.Output),
 		Images:         cfg.Kernels.Images,
+		Networks:       connections(cfg),
+		Egress:         proxy,
+		Shim:           shimPath(),
 		Limits:         containers.Limits{CPUs: cfg.Limits.CPUs, Memory: int64(cfg.Limits.Memory), PIDs: int64(cfg.Limits.PIDs)},
 		SeccompProfile: cfg.Podman.Seccomp,
 		Log:            log,
@@ -102,7 +110,7 @@ func connectEngine(ctx context.Context, cfg config.Config, log *slog.Logger) (*c
 
 func newManager(cfg config.Config, engine *containers.Engine, store *redisstore.Store, meter kernels.Meter, log *slog.Logger) (*kernels.Manager, error) {
 	c := kernels.Config{
-		Launcher: engine, Observer: engine, Specs: engine,
+		Launcher: engine, Observer: engine, Specs: engine, Networks: engine,
 		Store: store, Sessions: store, Quotas: store, Leases: store, History: store,
 		Bridge: func(handle string) kernels.Bridge {
 			return bridge.NewClient(func(ctx context.Context) (net.Conn, error) { return engine.Dial(ctx, handle) })

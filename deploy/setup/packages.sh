@@ -6,13 +6,13 @@ os_is() { (. /etc/os-release && [[ " $ID ${ID_LIKE:-} " == *" $1 "* ]]); }
 # wanted_packages BASE: sets the array packages.
 wanted_packages() {
     if os_is debian; then
-        packages=(podman crun uidmap slirp4netns netavark catatonit redis-server ca-certificates curl)
+        packages=(podman crun uidmap slirp4netns nftables netavark catatonit redis-server ca-certificates curl)
         [[ $1 != debian ]] || packages+=(mmdebstrap debian-archive-keyring)
         ! user_manager || packages+=(dbus-user-session libpam-systemd)
     elif command -v dnf >/dev/null; then
-        packages=(podman crun shadow-utils slirp4netns catatonit redis ca-certificates curl)
+        packages=(podman crun shadow-utils slirp4netns nftables catatonit redis ca-certificates curl)
     else
-        die "this script installs packages on Debian, its relatives and on Fedora's; elsewhere install podman, crun, newuidmap, slirp4netns, catatonit, redis-server and curl by hand and run it with --no-packages"
+        die "this script installs packages on Debian, its relatives and on Fedora's; elsewhere install podman, crun, newuidmap, slirp4netns, nft, catatonit, redis-server and curl by hand and run it with --no-packages"
     fi
 }
 

@@ -1,21 +1,46 @@
 # shellcheck shell=bash disable=SC2154  # the names of the instance come from lib.sh
 # The cellblock program and its configuration; sourced by up.
 
-# build_program GO: leaves the program in $state/setup/cellblock; Go does nothing when no source has changed.
+# build_program GO: leaves the program in $state/setup/cellblock, and cellblock-shim beside it; Go does nothing when no source has changed.
 build_program() {
     # The tree may belong to another user, which git refuses: the version is then left out rather than the build.
     local top vcs=true
     top=$(dirname "$here")
     git -C "$top" rev-parse HEAD >/dev/null 2>&1 || vcs=false
     (cd "$top" && env GOTOOLCHAIN=auto GOFLAGS= CGO_ENABLED=0 HOME=/root \
-        "$1" build -trimpath -ldflags "-s -w" -buildvcs=$vcs -tags "$(<"$here/gotags")" -o "$state/setup/cellblock" ./cmd/cellblock)
+        "$1" build -trimpath -ldflags "-s -w" -buildvcs=$vcs -tags "$(<"$here/gotags")" -o "$state/setup/" ./cmd/cellblock ./cmd/cellblock-shim)
 }
 
-# install_program: replaces the program in one step, so that a running gateway keeps its own.
+# install_program: the program, and beside it the one for kernels with a network.
 install_program() {
-    if cmp -s "$state/setup/cellblock" "$binary"; then return; fi
-    install -m 0755 -o root -g root "$state/setup/cellblock" "$binary.new"
-    mv "$binary.new" "$binary"
+    install_binary "$state/setup/cellblock" "$binary"
+    install_binary "$state/setup/cellblock-shim" "$shim"
+}
+
+# install_hook: Podman has the program put up a packet filter before a kernel with network "internet" starts. Podman
+# makes no container while a hook names a program that is not there, so this comes last, and down takes it away first.
+# The variable keeps Podman's packages, which are in the program, from looking for a user's directories.
+install_hook() {
+    write_file "$hook" <<TEXT
+{
+  "version": "1.0.0",
+  "hook": {
+    "path": "$binary",
+    "args": ["cellblock", "filter"],
+    "env": ["PATH=$CLEAN_PATH", "CELLBLOCK_CONFIG=$etc/config.yaml", "_CONTAINERS_ROOTLESS_UID=0"],
+    "timeout": 20
+  },
+  "when": {"annotations": {"^io[.]cellblock[.]network$": "^internet$"}},
+  "stages": ["createRuntime"]
+}
+TEXT
+}
+
+# install_binary FROM TO: in one step, so that what runs keeps its own.
+install_binary() {
+    if cmp -s "$1" "$2"; then return; fi
+    install -m 0755 -o root -g root "$1" "$2.new"
+    mv "$2.new" "$2"
 }
 
 # install_scripts: what starts the gateway must not depend on this source tree staying where it is.

@@ -80,9 +80,11 @@ pids_limit = 0
 cgroup_manager = "$manager"
 events_logger = "file"
 runtime = "crun"
+hooks_dir = ["$etc/hooks.d"]
 volume_path = "$state/workspaces"
 stop_timeout = 2
 TEXT
+    install -d -m 0750 -o root -g "$gid" "$etc/hooks.d"
     write_file "$etc/storage.conf" <<TEXT
 # Podman's storage for the Cellblock instance $instance. Written by deploy/up at each run: change it there.
 [storage]

@@ -25,8 +25,11 @@ type Config struct {
 	Limits  Limits  `yaml:"limits"`
 	Output  Output  `yaml:"output"`
 	Quota   Quota   `yaml:"quota"`
-	Cull    Cull    `yaml:"cull"`
-	Auth    Auth    `yaml:"auth"`
+	// Networks are the network policies by name, beside None and Internet which are always there.
+	Networks map[string]Network `yaml:"networks"`
+	Egress   Egress             `yaml:"egress"`
+	Cull     Cull               `yaml:"cull"`
+	Auth     Auth               `yaml:"auth"`
 }
 
 // TLS names PEM files. Both are set or none.
@@ -90,7 +93,21 @@ type Output struct {
 
 // Quota is what a user may use who has no quota of their own.
 type Quota struct {
-	MaxKernels int `yaml:"max_kernels"`
+	MaxKernels int    `yaml:"max_kernels"`
+	Network    string `yaml:"network"`
+}
+
+// Network is a network policy: what kernels reach through the proxy. Zero values of the caps mean the proxy's own.
+type Network struct {
+	Allow         []string `yaml:"allow"`
+	PermitPrivate []string `yaml:"permit_private"`
+	BytesPerDay   Size     `yaml:"bytes_per_day"`
+	Flows         int      `yaml:"flows"`
+}
+
+// Egress says what holds for all network policies.
+type Egress struct {
+	Refuse []string `yaml:"refuse"`
 }
 
 // Cull says when idle kernels are ended; an IdleTimeout of zero means never.
@@ -121,6 +138,12 @@ type JWT struct {
 	AdminValue string `yaml:"admin_value"`
 }
 
+// The network policies that need no definition.
+const (
+	None     = "none"
+	Internet = "internet"
+)
+
 // The values of Limits.Unenforceable and Podman.Outdated.
 const (
 	Refuse = "refuse"
@@ -146,7 +169,7 @@ func Default() Config {
 		},
 		Limits: Limits{Memory: 1 << 30, CPUs: 1, PIDs: 256, Unenforceable: Refuse},
 		Output: Output{RateWindow: 3 * time.Second, JournalBytes: 64 << 20, JournalMessages: 100_000},
-		Quota:  Quota{MaxKernels: 5},
+		Quota:  Quota{MaxKernels: 5, Network: None},
 		Cull:   Cull{IdleTimeout: 12 * time.Hour, Interval: time.Minute, Warning: time.Minute, Connected: true},
 		Auth:   Auth{SessionTTL: 7 * 24 * time.Hour, SessionMax: 30 * 24 * time.Hour, JWT: JWT{Leeway: 30 * time.Second}},
 	}

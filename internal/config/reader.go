@@ -65,6 +65,10 @@ func (r *reader) leaf(l leaf, node *yaml.Node) {
 		r.list(l, node)
 		return
 	}
+	if l.value.Kind() == reflect.Map {
+		r.named(l, node)
+		return
+	}
 	text := node.Value
 	if isNull(node) {
 		text = ""
@@ -94,6 +98,35 @@ func (r *reader) list(l leaf, node *yaml.Node) {
 		}
 	}
 	l.value.Set(reflect.ValueOf(list))
+}
+
+// named reads a section whose keys are names that the file invents, each with keys and values of its own.
+func (r *reader) named(l leaf, node *yaml.Node) {
+	if isNull(node) {
+		return
+	}
+	if node.Kind != yaml.MappingNode {
+		r.fail(node, "%s must have names with keys and values", l.path)
+		return
+	}
+	all := reflect.MakeMap(l.value.Type())
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		key, value := node.Content[i], node.Content[i+1]
+		path := l.path + "." + key.Value
+		if line, again := r.seen[path]; again {
+			r.fail(key, "%s was set in line %d already", path, line)
+			continue
+		}
+		r.seen[path] = key.Line
+		one := reflect.New(l.value.Type().Elem()).Elem()
+		inner := reader{name: r.name, leaves: walk(path+".", one), seen: r.seen}
+		inner.mapping(path+".", value)
+		r.errs = append(r.errs, inner.errs...)
+		all.SetMapIndex(reflect.ValueOf(key.Value), one)
+	}
+	if all.Len() > 0 {
+		l.value.Set(all)
+	}
 }
 
 func isNull(node *yaml.Node) bool { return node.Kind == yaml.ScalarNode && node.Tag == "!!null" }

@@ -19,6 +19,7 @@ var (
 	instanceName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,23}$`)
 	envPattern   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}\*?$`)
 	basePath     = regexp.MustCompile(`^/([a-z0-9._~-]*[a-z0-9_~-][a-z0-9._~-]*/)*([a-z0-9._~-]*[a-z0-9_~-][a-z0-9._~-]*)?$`)
+	networkName  = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
 	jwtMethods   = []string{"", "HS256", "RS256", "ES256", "EdDSA"}
 )
 
@@ -51,6 +52,7 @@ func (c Config) Validate() error {
 	c.validateEdge(&p)
 	c.validatePlaces(&p)
 	c.validateKernels(&p)
+	c.validateNetworks(&p)
 	c.validateAuth(&p)
 	return errors.Join(p...)
 }
@@ -120,6 +122,21 @@ func (c Config) validateKernels(p *problems) {
 	p.want(c.Cull.IdleTimeout >= 0, "cull.idle_timeout", "write a time, or 0s for never")
 	p.want(c.Cull.Warning >= 0, "cull.warning", "write a time, or 0s for none")
 	p.want(c.Cull.Interval > 0, "cull.interval", "write a time, for example 1m")
+}
+
+// validateNetworks looks at names and caps; what may be in a list is known to the proxy.
+func (c Config) validateNetworks(p *problems) {
+	for name, n := range c.Networks {
+		p.want(networkName.MatchString(name) && name != None && name != Internet, "networks",
+			"%q cannot be a policy's name: write a small letter, then small letters, digits and -, 32 at most, and neither none nor internet", name)
+		p.want(n.Flows >= 0 && n.Flows <= 4096, "networks."+name+".flows", "write a number up to 4096")
+	}
+	_, defined := c.Networks[c.Quota.Network]
+	p.want(defined || c.Quota.Network == None || c.Quota.Network == Internet, "quota.network",
+		"there is no policy %q: write none, internet, or a name from networks", c.Quota.Network)
+	for _, text := range c.Egress.Refuse {
+		p.want(isPrefix(text), "egress.refuse", "%q is not an address or network: write for example 203.0.113.0/24", text)
+	}
 }
 
 func (c Config) validateAuth(p *problems) {

@@ -3,8 +3,10 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -83,7 +85,7 @@ func set(v reflect.Value, text string) error {
 		}
 		v.SetInt(int64(d))
 	default:
-		return errors.New("this kind of value cannot be configured")
+		return errors.New("this can be set in the file only")
 	}
 	return nil
 }
@@ -106,6 +108,8 @@ func show(v reflect.Value) string {
 		return strings.Join(x, ",")
 	case time.Duration:
 		return trimDuration(x.String())
+	case map[string]Network:
+		return strings.Join(slices.Sorted(maps.Keys(x)), ",")
 	default:
 		return fmt.Sprint(x)
 	}

@@ -50,40 +50,89 @@ func uidPlace(owner kernels.Owner) uint64 {
 	return binary.BigEndian.Uint64(sum[:]) % uidPlaces
 }
 
-// Quota returns the owner's own quota, or the default. A stored quota that is not readable is an error, not the
-// default: it may be the smaller one.
+// Quota returns the owner's own quota, with the default's values where it has none of its own. A stored quota that is not
+// readable is an error, not the default: it may be the smaller one.
 func (s *Store) Quota(ctx context.Context, owner kernels.Owner) (kernels.Quota, error) {
-	text, err := s.field(ctx, quotasKey, string(owner))
-	if errors.Is(err, kernels.ErrNotFound) {
-		return s.quota, nil
-	}
+	_, own, err := s.ownQuota(ctx, owner)
 	if err != nil {
 		return kernels.Quota{}, err
 	}
-	var q storedQuota
-	if err := s.decode(quotasKey, string(owner), text, &q); err != nil {
-		return kernels.Quota{}, fmt.Errorf("quota of %s: %w", owner, err)
+	q := s.quota
+	if own.MaxKernels != nil {
+		q.MaxKernels = *own.MaxKernels
 	}
-	return kernels.Quota(q), nil
+	if own.Network != nil {
+		q.Network = *own.Network
+	}
+	return q, nil
+}
+
+// ownQuota returns what is stored for an owner, also as it is stored: nothing for one without a quota of its own.
+func (s *Store) ownQuota(ctx context.Context, owner kernels.Owner) (text string, q storedQuota, err error) {
+	text, err = s.field(ctx, quotasKey, string(owner))
+	if errors.Is(err, kernels.ErrNotFound) {
+		return "", storedQuota{}, nil
+	}
+	if err == nil {
+		if err = s.decode(quotasKey, string(owner), text, &q); err != nil {
+			err = fmt.Errorf("quota of %s: %w", owner, err)
+		}
+	}
+	return text, q, err
 }
 
 // SetQuota gives an owner a quota of its own, from the next reservation on. kernels.ErrInvalid for a name that cannot
 // be an owner or a negative number.
 func (s *Store) SetQuota(ctx context.Context, owner kernels.Owner, q kernels.Quota) error {
+	return s.ChangeQuota(ctx, owner, kernels.QuotaChange{MaxKernels: &q.MaxKernels, Network: &q.Network})
+}
+
+// change puts a value in the place of another unless somebody else was quicker. KEYS: the hash. ARGV: field, the value
+// that was read ("" for none), the new one.
+var change = redis.NewScript(`
+if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then
+	return 0
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return 1
+`)
+
+// changeTries is how often a change is tried that others have forestalled.
+const changeTries = 10
+
+// ChangeQuota is like SetQuota for a part of the quota; the rest stays as it is, the default's if it was. A quota that is
+// not readable can only be set as a whole.
+func (s *Store) ChangeQuota(ctx context.Context, owner kernels.Owner, c kernels.QuotaChange) error {
 	if !owner.Valid() {
 		return fmt.Errorf("%w: owner", kernels.ErrInvalid)
 	}
-	if q.MaxKernels < 0 {
-		return fmt.Errorf("%w: %d kernels", kernels.ErrInvalid, q.MaxKernels)
+	if c.MaxKernels != nil && *c.MaxKernels < 0 {
+		return fmt.Errorf("%w: %d kernels", kernels.ErrInvalid, *c.MaxKernels)
 	}
-	data, err := s.encode(quotasKey, string(owner), storedQuota(q))
-	if err != nil {
-		return err
+	for range changeTries {
+		old, q, err := s.ownQuota(ctx, owner)
+		if err != nil && (old == "" || c.MaxKernels == nil || c.Network == nil) {
+			return err
+		}
+		if c.MaxKernels != nil {
+			q.MaxKernels = c.MaxKernels
+		}
+		if c.Network != nil {
+			q.Network = c.Network
+		}
+		data, err := s.encode(quotasKey, string(owner), q)
+		if err != nil {
+			return err
+		}
+		done, err := change.Run(ctx, s.client, []string{quotasKey}, string(owner), old, data).Bool()
+		if err != nil {
+			return unavailable("set quota", err)
+		}
+		if done {
+			return nil
+		}
 	}
-	if err := s.client.HSet(ctx, quotasKey, string(owner), data).Err(); err != nil {
-		return unavailable("set quota", err)
-	}
-	return nil
+	return fmt.Errorf("set quota: %w: others change it all the time", kernels.ErrUnavailable)
 }
 
 // ClearQuota lets an owner have the default again. It succeeds when there was no other.

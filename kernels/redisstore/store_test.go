@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -107,6 +108,40 @@ func TestQuotas(t *testing.T) {
 	}
 	if err := s.SetQuota(t.Context(), "A", kernels.Quota{}); !errors.Is(err, kernels.ErrInvalid) {
 		t.Errorf("nobody's quota: %v", err)
+	}
+}
+
+func TestAPartOfAQuotaIsChanged(t *testing.T) {
+	inst := redistest.Start(t)
+	s := redisstore.New(redisstore.Config{Client: inst.Client, Key: key, DefaultQuota: kernels.Quota{MaxKernels: 2, Network: "some"}})
+	change := func(c kernels.QuotaChange, want kernels.Quota) {
+		t.Helper()
+		if err := s.ChangeQuota(t.Context(), "alice", c); err != nil {
+			t.Error(err)
+		}
+		if q, err := s.Quota(t.Context(), "alice"); err != nil || q != want {
+			t.Errorf("quota %+v, %v; want %+v", q, err, want)
+		}
+	}
+	change(kernels.QuotaChange{}, kernels.Quota{MaxKernels: 2, Network: "some"})
+	change(kernels.QuotaChange{Network: new("none")}, kernels.Quota{MaxKernels: 2, Network: "none"})
+	change(kernels.QuotaChange{MaxKernels: new(7)}, kernels.Quota{MaxKernels: 7, Network: "none"})
+	change(kernels.QuotaChange{Network: new("")}, kernels.Quota{MaxKernels: 7})
+	var wg sync.WaitGroup
+	for n := range 8 {
+		wg.Go(func() {
+			c := kernels.QuotaChange{MaxKernels: new(n)}
+			if n%2 == 0 {
+				c = kernels.QuotaChange{Network: new("even")}
+			}
+			if err := s.ChangeQuota(t.Context(), "bob", c); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if q, err := s.Quota(t.Context(), "bob"); err != nil || q.Network != "even" || q.MaxKernels%2 != 1 {
+		t.Errorf("after changes at once: %+v, %v", q, err)
 	}
 }
 

@@ -36,8 +36,10 @@ type (
 		Type     string        `json:"type"`
 		KernelID string        `json:"kernel_id"`
 	}
+	// What is absent is the default's.
 	storedQuota struct {
-		MaxKernels int `json:"max_kernels"`
+		MaxKernels *int    `json:"max_kernels,omitempty"`
+		Network    *string `json:"network,omitempty"`
 	}
 )
 
