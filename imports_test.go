@@ -19,7 +19,7 @@ const module = "cellblock.io/cellblock/"
 var mayImport = map[string][]string{
 	"auth":                           {"internal/secret"},
 	"bench":                          {},
-	"cmd/cellblock":                  {"auth", "containers", "egress", "gateway", "internal/*", "kernels", "kernels/bridge", "kernels/redisstore", "web"},
+	"cmd/cellblock":                  {"auth", "containers", "egress", "gateway", "internal/*", "internal/prove/container", "kernels", "kernels/bridge", "kernels/redisstore", "web"},
 	"cmd/cellblock-shim":             {},
 	"containers":                     {"kernels", "kernels/wire"},
 	"e2e":                            {"internal/redisserver", "internal/secret"},
@@ -28,6 +28,8 @@ var mayImport = map[string][]string{
 	"internal/config":                {},
 	"internal/doctor":                {"containers", "internal/config", "kernels"},
 	"internal/podmanservice":         {"internal/respawn"},
+	"internal/prove":                 {},
+	"internal/prove/container":       {"containers", "internal/prove", "kernels"},
 	"internal/redisserver":           {"internal/respawn", "internal/secret"},
 	"internal/respawn":               {},
 	"internal/redisserver/redistest": {"internal/redisserver", "internal/secret"},

@@ -1,10 +1,10 @@
 package containers
 
 import (
-	"github.com/containers/podman/v4/pkg/specgen"
-
 	"io"
 	"time"
+
+	"github.com/containers/podman/v4/pkg/specgen"
 
 	"cellblock.io/cellblock/kernels"
 )
@@ -46,6 +46,14 @@ var (
 	RoleBridge     = roleBridge
 	RoleWorkspaces = roleWorkspace
 )
+
+// ProvingProfile is for proofs.
+var ProvingProfile = provingProfile
+
+// Weakened returns the spec of a trial.
+func Weakened(cfg Config, caps Capabilities, t Trial) (*specgen.SpecGenerator, error) {
+	return NewBuilder(cfg, caps).trial(t)
+}
 
 // Expire lets what Specs has read grow old.
 func Expire(e *Engine) {

@@ -95,7 +95,7 @@ container without network; every Jupyter client works with it unchanged.`,
 		return &usageError{fmt.Sprintf("%s (see %s --help)", flagFault(err), cmd.CommandPath())}
 	})
 	root.AddCommand(serveCommand(a), bridgeCommand(a), userCommand(a), tokenCommand(a), kernelsCommand(a),
-		statusCommand(a), doctorCommand(a), envCommand(a), versionCommand(a), filterCommand(a))
+		statusCommand(a), doctorCommand(a), proveCommand(a), envCommand(a), versionCommand(a), filterCommand(a))
 	group(root)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root

@@ -88,11 +88,16 @@ func imageNames(cfg config.Config) []string {
 
 // connectEngine connects to Podman. Whoever launches kernels has outlets for them; others have nil.
 func connectEngine(ctx context.Context, cfg config.Config, o *outlets, log *slog.Logger) (*containers.Engine, error) {
-	var proxy containers.Egress
+	c := engineConfig(cfg, log)
 	if o != nil {
-		proxy = o
+		c.Egress = o
 	}
-	return containers.Connect(ctx, containers.Config{
+	return containers.Connect(ctx, c)
+}
+
+// engineConfig is what kernels run with.
+func engineConfig(cfg config.Config, log *slog.Logger) containers.Config {
+	return containers.Config{
 		Socket:         podmanSocket(cfg),
 		RunDir:         kernelsDir(cfg),
 		Instance:       cfg.Instance,
@@ -100,12 +105,11 @@ func connectEngine(ctx context.Context, cfg config.Config, o *outlets, log *slog
 		BridgeArgs:     bridgeArgs(cfg.Output),
 		Images:         cfg.Kernels.Images,
 		Networks:       connections(cfg),
-		Egress:         proxy,
 		Shim:           shimPath(),
 		Limits:         containers.Limits{CPUs: cfg.Limits.CPUs, Memory: int64(cfg.Limits.Memory), PIDs: int64(cfg.Limits.PIDs)},
 		SeccompProfile: cfg.Podman.Seccomp,
 		Log:            log,
-	})
+	}
 }
 
 func newManager(cfg config.Config, engine *containers.Engine, store *redisstore.Store, meter kernels.Meter, log *slog.Logger) (*kernels.Manager, error) {

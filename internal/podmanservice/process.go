@@ -37,6 +37,7 @@ func (s *Service) arguments() []string {
 func (s *Service) oversee(ctx context.Context, bin string) error {
 	words := &lines{log: s.cfg.Log}
 	cmd := exec.Command(bin, s.arguments()...)
+	cmd.Env = append(os.Environ(), s.cfg.Env...)
 	cmd.Stdout, cmd.Stderr = words, words
 	// Podman leaves processes behind that hold its output open: Wait must not wait for those.
 	cmd.WaitDelay = time.Second

@@ -31,6 +31,8 @@ type Config struct {
 	Socket string
 	// Command is the program, by name or path; empty means "podman" from PATH.
 	Command string
+	// Env are variables (KEY=VALUE) for the service beside this process's own.
+	Env []string
 	// Log gets starts, ends and what the program writes; nil means none.
 	Log *slog.Logger
 }
