@@ -11,7 +11,7 @@ func (r *Report) Markdown(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, `# Containment
 
-What happens when a kernel's code tries to get out. This page is the report of one run, written by
+What happens when the code of a kernel without network tries to get out. This page is the report of one run, written by
 `+"`cellblock prove --markdown`"+` on %s with level "%s" (%s, Cellblock %s): run it on your own machine.
 
 `, r.Started.Format("2006-01-02"), r.Level, r.Place, r.Version)
