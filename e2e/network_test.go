@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -167,6 +168,7 @@ func policyChanges(t *testing.T, g *gateway, p person, id string) {
 }
 
 func networkInternet(t *testing.T, g *gateway, world *testnet) {
+	t.Run("without the filter nothing runs", func(t *testing.T) { unfiltered(t, g) })
 	_, id, c := kernelWith(t, g, "ines", "internet")
 	asked := world.asked.Load()
 	says(t, c, "get('http://"+indexName+"/')", "here")
@@ -193,5 +195,23 @@ func networkInternet(t *testing.T, g *gateway, world *testnet) {
 	}
 	if out := g.cli(t, "kernels", "explain", id); !strings.Contains(out, "network  internet; the user's policy is internet") {
 		t.Error(out)
+	}
+}
+
+// unfiltered has Podman make the same container without the annotation for which the hook is called.
+func unfiltered(t *testing.T, g *gateway) {
+	run := func(options ...string) (string, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), commandTime)
+		defer cancel()
+		args := []string{"podman", "run", "--rm", "--network=slirp4netns:allow_host_loopback=false,enable_ipv6=true", "--cap-drop=all",
+			"--volume", g.program() + "-shim:/run/cellblock/shim:ro"}
+		args = append(append(args, options...), "localhost/cellblock/kernel-python:latest", "/run/cellblock/shim", "--filtered", "--", "echo", "it runs")
+		return output(g.as(ctx, args...))
+	}
+	if out, err := run("--annotation", "io.cellblock.network=internet"); err != nil || out != "it runs\n" {
+		t.Errorf("with the filter: %q, %v", out, err)
+	}
+	if out, err := run(); err == nil || out != "" || !strings.Contains(err.Error(), "the packet filter is not in force") {
+		t.Errorf("without: %q, %v", out, err)
 	}
 }
