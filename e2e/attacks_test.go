@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	sparePeak  = 32 << 20  // bytes that the runtime may keep for a while after thousands of connections
+	sparePeak  = 64 << 20  // bytes that the runtime may keep for a while after thousands of connections
+	spareLong  = 20 << 20  // and a minute later
 	bridgeMost = 200 << 20 // a full journal, requests under way, and what is not collected yet
 )
 
@@ -25,6 +26,7 @@ func TestTarget(t *testing.T) {
 	key := jwtKey(t)
 	s := besiege(t, fmt.Sprintf("auth: {jwt: {algorithm: HS256, key_file: %s, issuer: e2e, audience: cellblock}}", key.file))
 	s.jwt = key
+	fresh := usageOf(t, s.g.process.Process.Pid)
 	revoked := s.revoke(t)
 	t.Run("attacks", s.attack)
 	t.Run("WS-09 A52 revoked while open", revoked)
@@ -38,6 +40,13 @@ func TestTarget(t *testing.T) {
 	t.Run("A54 Redis forgets", func(t *testing.T) { s.flushedRedis(t, admin) })
 	t.Run("A38 output cannot reach the gateway", s.output)
 	t.Run("A54 Redis knows again", s.adopted)
+	eventually(t, settleTime, func() string {
+		if now := usageOf(t, s.g.process.Process.Pid); now.memory > fresh.memory+spareLong {
+			return fmt.Sprintf("long after the attacks the gateway has %+v, and had %+v", now, fresh)
+		}
+		return ""
+	})
+	t.Logf("after all the gateway has %+v, and had %+v", usageOf(t, s.g.process.Process.Pid), fresh)
 	t.Run("WS-24 herd after a kill", s.herd)
 }
 
