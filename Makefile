@@ -64,7 +64,7 @@ microbench: ## Go benchmarks of the bridge
 	$(GO) test -run '^$$' -bench . -benchtime 3s ./kernels/bridge
 
 fuzz: ## each fuzz target for FUZZTIME
-	@for p in ./kernels/wire ./kernels/bridge ./gateway ./auth ./egress ./internal/prove; do \
+	@for p in ./kernels/wire ./kernels/bridge ./gateway ./auth ./launcher ./egress ./internal/prove; do \
 		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 			$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done
 

@@ -62,8 +62,10 @@ func (i installation) config() string  { return filepath.Join(i.state, "config.y
 
 // install makes the directories and the configuration: defaults, but for what the benchmark needs more of.
 func (i installation) install(ctx context.Context, address string) error {
-	if _, err := i.output(ctx, "mkdir", "-m", "700", i.state, i.run); err != nil {
-		return err
+	// The directories above are root's alone.
+	made := exec.CommandContext(ctx, "install", "-d", "-m", "700", "-o", i.instance, "-g", i.instance, i.state, i.run)
+	if out, err := made.CombinedOutput(); err != nil {
+		return fmt.Errorf("make directories: %w: %s", err, out)
 	}
 	return os.WriteFile(i.config(), []byte(fmt.Sprintf(`listen: %s
 instance: %s

@@ -23,7 +23,9 @@ type Capabilities struct {
 	IO            bool     `json:"io"`          // no limit of ours needs it yet
 	Controllers   []string `json:"controllers"` // that Podman itself could be given
 	// Root is which of the engine's ids root of a container is; 0 is the user of the engine, for want of ids to spare.
-	Root     int  `json:"root"`
+	Root int `json:"root"`
+	// UIDs is how many user ids containers can have, from 0; 0 when the engine does not tell.
+	UIDs     int  `json:"uids"`
 	AppArmor bool `json:"apparmor"`
 	SELinux  bool `json:"selinux"`
 	// RuntimeVersion is what the runtime says of its version, on several lines.
@@ -91,6 +93,12 @@ func (c *Capabilities) setHost(host *define.HostInfo) {
 	c.AppArmor = host.Security.AppArmorEnabled
 	c.SELinux = host.Security.SELinuxEnabled
 	c.Root = rootID(host.IDMappings)
+	for _, ids := range host.IDMappings.UIDMap {
+		c.UIDs = max(c.UIDs, ids.ContainerID+ids.Size)
+	}
+	if c.Root > 0 {
+		c.UIDs = c.Root // the last one is root's
+	}
 	if host.OCIRuntime != nil {
 		c.Runtime, c.RuntimeVersion = host.OCIRuntime.Name, host.OCIRuntime.Version
 	}

@@ -113,6 +113,8 @@ type Engine struct {
 	conn connection
 	caps Capabilities
 
+	tenants *tenants
+
 	// refreshing is held by the one caller that reads images.
 	refreshing chan struct{}
 	mu         sync.Mutex
@@ -150,7 +152,7 @@ func Connect(ctx context.Context, cfg Config) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{cfg: cfg, log: cfg.Log, conn: conn, refreshing: make(chan struct{}, 1)}
+	e := &Engine{cfg: cfg, log: cfg.Log, conn: conn, tenants: newTenants(), refreshing: make(chan struct{}, 1)}
 	if e.caps, err = e.Capabilities(ctx); err != nil {
 		e.Close()
 		return nil, err

@@ -19,6 +19,9 @@ func (e *Engine) Launch(ctx context.Context, l kernels.Launch) error {
 	if err := checkLaunch(l); err != nil {
 		return err
 	}
+	if err := e.checkOwner(ctx, l); err != nil {
+		return err
+	}
 	link, err := e.connectionFor(ctx, l)
 	if err != nil {
 		return err

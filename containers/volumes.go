@@ -61,9 +61,6 @@ func (e *Engine) makeWorkspace(ctx context.Context, l kernels.Launch) error {
 	if !answered(err, http.StatusNotFound) {
 		return err
 	}
-	if err := e.checkUID(ctx, l); err != nil {
-		return err
-	}
 	uid := strconv.Itoa(l.UID)
 	call, cancel := e.conn.unbroken(ctx, changeCall)
 	defer cancel()
@@ -83,20 +80,6 @@ func (e *Engine) makeWorkspace(ctx context.Context, l kernels.Launch) error {
 	return failure(ctx, "make the workspace of "+string(l.Record.Owner), err)
 }
 
-// checkUID refuses a user id to which another owner's workspace belongs: whoever had it could read the files there.
-func (e *Engine) checkUID(ctx context.Context, l kernels.Launch) error {
-	ids, err := e.UserIDs(ctx)
-	if err != nil {
-		return err
-	}
-	for owner, uid := range ids {
-		if uid == l.UID && owner != l.Record.Owner {
-			return fmt.Errorf("user id %d belongs to the workspace of %s already", uid, owner)
-		}
-	}
-	return nil
-}
-
 // UserIDs returns the user ids of all owners who have a workspace, as its labels tell. Errors: kernels.ErrUnavailable.
 func (e *Engine) UserIDs(ctx context.Context) (map[kernels.Owner]int, error) {
 	call, cancel := e.conn.within(ctx, quickCall)
@@ -109,7 +92,7 @@ func (e *Engine) UserIDs(ctx context.Context) (map[kernels.Owner]int, error) {
 	ids := make(map[kernels.Owner]int)
 	for _, v := range found {
 		uid, err := strconv.Atoi(v.Labels[labelUID])
-		if err == nil && v.Labels[labelRole] == string(roleWorkspace) {
+		if err == nil && v.Labels[labelRole] == string(roleWorkspace) && v.Labels[labelInstance] == e.cfg.Instance {
 			ids[kernels.Owner(v.Labels[labelOwner])] = uid
 		}
 	}

@@ -22,6 +22,8 @@ set_instance() {
     run=/run/$instance
     logs=/var/log/$instance
     ns=$run/ns
+    # The network reaches processes of this user; those of the instance's own start kernels. No instance is called so.
+    front=${instance}_front
     if [[ $instance == cellblock ]]; then binary=/usr/local/bin/cellblock; else binary=$state/bin/cellblock; fi
     shim=$(dirname "$binary")/cellblock-shim
     hook=$etc/hooks.d/cellblock.json
@@ -33,6 +35,9 @@ instance_ids() {
     entry=$(getent passwd "$instance") || return 1
     IFS=: read -r _ _ uid gid _ <<<"$entry"
 }
+
+# front_id: sets front_uid; fails when the front has no user of its own, as in an instance of an earlier version.
+front_id() { front_uid=$(id -u "$front" 2>/dev/null); }
 
 have_systemd() { [[ -d /run/systemd/system ]]; }
 pure_cgroup2() { [[ $(stat -f -c %T /sys/fs/cgroup 2>/dev/null) == cgroup2fs ]]; }
@@ -55,6 +60,14 @@ instance_env() {
     if user_manager; then environment+=("DBUS_SESSION_BUS_ADDRESS=unix:path=$xdg/bus"); fi
 }
 
+# front_env: the same for a process of the front.
+front_env() {
+    environment=(
+        "HOME=$state/front" "USER=$front" "LOGNAME=$front" "PATH=$state/bin:$CLEAN_PATH" "LANG=C.UTF-8"
+        "CELLBLOCK_CONFIG=$etc/config.yaml"
+    )
+}
+
 # in_instance COMMAND...: by way of enter, in the scripts that hold the instance's lock: what a command leaves running
 # must not go on holding it.
 in_instance() {
@@ -63,6 +76,18 @@ in_instance() {
         exec "$here/enter" --instance "$instance" -- "$@"
     )
 }
+
+# in_front COMMAND...: the same for the front's user.
+in_front() {
+    (
+        exec {lock_fd}<&-
+        exec "$here/enter" --instance "$instance" --front -- "$@"
+    )
+}
+
+# The two parts of an instance are called as their commands: launcher, and serve, which is the front.
+part_place() { if [[ $1 == serve ]]; then echo "$run/front"; else echo "$run/engine"; fi; }
+part_log() { if [[ $1 == serve ]]; then echo "$state/front/cellblock.log"; else echo "$state/log/launcher.log"; fi; }
 
 # lock_instance: one up or down at a time.
 lock_instance() {
@@ -73,23 +98,26 @@ lock_instance() {
 
 # ensure_run: makes /run/INSTANCE and its namespace when they are missing, as after a start of the machine.
 #
-# /run and /var/lib/INSTANCE belong to root with the sticky bit: the service may make its own entries there but
-# cannot swap what root has put there for a symbolic link. Everybody may pass, for Podman insists on it; what lies below
-# is closed to others.
+# /run and /var/lib/INSTANCE belong to root, and nobody else makes entries there: neither of the two users can put or
+# swap what the other one looks for. Everybody may pass, for Podman insists on it; what lies below is closed to others.
+# As whom the launcher is heard is told by whose these directories are (cmd/cellblock/places.go).
 ensure_run() {
     local boot now fd
     now=$(</proc/sys/kernel/random/boot_id)
     now=${now//-/}
     boot=$(cat "$run/boot" 2>/dev/null) || boot=
-    if [[ $boot == "$now" && -d $run/kernels ]] && namespace_ready; then return; fi
+    if [[ $boot == "$now" && -d $run/kernels ]] && namespace_ready && { [[ -d $run/front ]] || ! front_id; }; then return; fi
     exec {fd}<"$state"
     flock "$fd"
     # Where /run is no tmpfs, what lies there from before the last start is stale: nothing of it can be running.
     if [[ -n $boot && $boot != "$now" ]]; then rm -rf --one-file-system "$run"; fi
-    install -d -m 1771 -o root -g "$gid" "$run"
+    # An earlier version's mode stays until its gateway has ended; see separate_users.
+    [[ -d $run ]] || install -d -m 0711 -o root -g root "$run"
     echo "$now" >"$run/boot"
     install -d -m 0700 -o root -g root "$ns"
-    install -d -m 0700 -o "$uid" -g "$gid" "$run/kernels" "$run/xdg"
+    install -d -m 0700 -o "$uid" -g "$gid" "$run/kernels" "$run/xdg" "$run/engine"
+    install -d -m 0710 -o "$uid" -g "$gid" "$run/launcher"
+    ! front_id || install -d -m 0700 -o "$front_uid" -g "$gid" "$run/front"
     make_cgroup_and_namespace
     exec {fd}<&-
 }

@@ -75,6 +75,11 @@ func (e environment) as(ctx context.Context, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, e.enter, append([]string{"--instance", e.instance, "--"}, args...)...)
 }
 
+// asFront is the same for the user of the front, who has no right to Podman.
+func (e environment) asFront(ctx context.Context, args ...string) *exec.Cmd {
+	return exec.CommandContext(ctx, e.enter, append([]string{"--instance", e.instance, "--front", "--"}, args...)...)
+}
+
 // output runs a command to its end and returns what it printed, or an error that holds its complaint.
 func output(cmd *exec.Cmd) (string, error) {
 	var complaint strings.Builder

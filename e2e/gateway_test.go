@@ -33,7 +33,9 @@ type gateway struct {
 	state    string // also holds the binary and the configuration
 	run      string
 	config   string
-	settings string // more lines of the configuration
+	settings string    // more lines of the configuration
+	front    bool      // it runs as the front's user, and its launcher as the instance's
+	launcher *exec.Cmd // in that case; nil while none runs
 	log      *os.File
 	process  *exec.Cmd // nil while none runs
 	fresh    int       // goroutines of the process when it had just started
@@ -42,6 +44,15 @@ type gateway struct {
 // startGateway starts a gateway with more lines of configuration (YAML) and waits until it answers. When the test ends,
 // it is stopped and nothing of it may be left.
 func startGateway(t *testing.T, settings string) *gateway {
+	t.Helper()
+	g := prepareGateway(t, settings)
+	t.Cleanup(func() { g.end(t) })
+	g.start(t)
+	return g
+}
+
+// prepareGateway makes all that a gateway needs to start.
+func prepareGateway(t *testing.T, settings string) *gateway {
 	t.Helper()
 	e := readEnvironment(t)
 	g := &gateway{environment: e, name: "e2e-" + randomHex(t, 3), settings: settings}
@@ -54,10 +65,16 @@ func startGateway(t *testing.T, settings string) *gateway {
 	if g.log, err = os.Create(filepath.Join(e.artefacts, strings.ReplaceAll(t.Name(), "/", "-")+"-gateway.log")); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { g.end(t) })
 	g.install(t)
-	g.start(t)
 	return g
+}
+
+// asGateway makes a command that runs as the user of the gateway itself.
+func (g *gateway) asGateway(ctx context.Context, args ...string) *exec.Cmd {
+	if g.front {
+		return g.asFront(ctx, args...)
+	}
+	return g.as(ctx, args...)
 }
 
 // install makes the directories, with the binary and the configuration in them.
@@ -65,7 +82,8 @@ func (g *gateway) install(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), commandTime)
 	defer cancel()
-	if _, err := output(g.as(ctx, "mkdir", "-m", "700", g.state, g.run)); err != nil {
+	// The directories above are root's alone.
+	if _, err := output(exec.CommandContext(ctx, "install", "-d", "-m", "700", "-o", g.instance, "-g", g.instance, g.state, g.run)); err != nil {
 		t.Fatal(err)
 	}
 	for from, to := range map[string]string{g.binary: g.program(), filepath.Join(filepath.Dir(g.binary), "cellblock-shim"): g.program() + "-shim"} {
@@ -102,7 +120,7 @@ func (g *gateway) program() string { return filepath.Join(g.state, "cellblock") 
 // start starts the gateway and waits until it says that it is well.
 func (g *gateway) start(t *testing.T) {
 	t.Helper()
-	g.process = g.as(context.Background(), g.program(), "serve", "--config", g.config)
+	g.process = g.asGateway(context.Background(), g.program(), "serve", "--config", g.config)
 	g.process.Stdout, g.process.Stderr = g.log, g.log
 	if err := g.process.Start(); err != nil {
 		t.Fatal(err)
@@ -150,7 +168,7 @@ func (g *gateway) cli(t *testing.T, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), commandTime)
 	defer cancel()
-	cmd := g.as(ctx, append([]string{"env", "CELLBLOCK_CONFIG=" + g.config, g.program()}, args...)...)
+	cmd := g.asGateway(ctx, append([]string{"env", "CELLBLOCK_CONFIG=" + g.config, g.program()}, args...)...)
 	out, err := output(cmd)
 	if err != nil {
 		t.Fatal(err)

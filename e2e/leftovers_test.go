@@ -44,6 +44,7 @@ func (g *gateway) end(t *testing.T) {
 	})
 	g.refusedByRedis(t)
 	g.stop(t)
+	g.stopLauncher(t)
 	eventually(t, removalTime, func() string {
 		return strings.Join(append(mentioning(g.name), g.sockets()...), "\n")
 	})
@@ -61,7 +62,7 @@ func (g *gateway) leftOfKernels(t *testing.T) (left []string) {
 		}
 	}
 	for _, path := range g.sockets() {
-		if name := filepath.Base(path); name != "redis.sock" && name != "podman.sock" {
+		if name := filepath.Base(path); name != "redis.sock" && name != "podman.sock" && name != "launcher.sock" {
 			left = append(left, path)
 		}
 	}
@@ -82,7 +83,7 @@ func (g *gateway) redis(t *testing.T) *redis.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := redisserver.New(redisserver.Config{Socket: filepath.Join(g.run, "redis.sock"), Key: key})
+	server := redisserver.New(redisserver.Config{Socket: filepath.Join(g.run, "front", "redis.sock"), Key: key})
 	client, err := redisserver.NewClient(server.AdminURL())
 	if err != nil {
 		t.Fatal(err)
@@ -195,6 +196,7 @@ func (g *gateway) purge(t *testing.T) {
 	if g.process != nil {
 		g.kill(t)
 	}
+	g.stopLauncher(t)
 	own := "label=io.cellblock.instance=" + g.name
 	for _, name := range g.podman(t, "ps", "--all", "--quiet", "--filter", own) {
 		g.podman(t, "rm", "--force", "--time", "0", name)

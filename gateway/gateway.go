@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"cellblock.io/cellblock/kernels"
 )
 
 // Config is what a Gateway needs. Kernels, Auth and Dial are required; the zero value of everything else is usable
@@ -41,7 +43,7 @@ type Config struct {
 	Hosts []string
 	// EnvAllow lists the variables of a start request that reach the kernel: exact names, or a prefix followed by
 	// "*". What names an account, an image, a search path or a loader never does.
-	EnvAllow []string
+	EnvAllow kernels.EnvAllow
 	// TrustedProxies are the addresses whose X-Forwarded-For, -Host and -Proto are believed.
 	TrustedProxies []netip.Prefix
 	// MetricsOpen serves /metrics to everybody. Without it only callers on the loopback interface that did not come
@@ -84,11 +86,7 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("allowed origin %q: must be scheme://host[:port], lower case, without the scheme's own port", o))
 		}
 	}
-	for _, name := range c.EnvAllow {
-		if !envPattern.MatchString(name) || envNever(strings.TrimSuffix(name, "*")) {
-			errs = append(errs, fmt.Errorf("environment allow-list entry %q: cannot be allowed", name))
-		}
-	}
+	errs = append(errs, c.EnvAllow.Validate())
 	if c.MaxWebSockets < 0 || c.MaxWebSocketsPerOwner < 0 {
 		errs = append(errs, errors.New("limits on WebSockets must not be negative"))
 	}

@@ -117,7 +117,7 @@ func (g *Gateway) startKernel(c *call) error {
 
 // startRequest reads the body of a start. The wanted id may also come the way of Enterprise Gateway, as a variable, and
 // so comes the time that Jupyter's own server gives a kernel.
-func startRequest(body []byte, allow []string) (kernels.StartRequest, error) {
+func startRequest(body []byte, allow kernels.EnvAllow) (kernels.StartRequest, error) {
 	var req kernels.StartRequest
 	o, err := parseObject(body)
 	if err != nil {

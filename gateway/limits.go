@@ -21,9 +21,7 @@ const (
 
 	maxPage = 160 << 20 // bytes of one: a kernel's largest message, its buffers in base64
 
-	maxEnv      = 64   // variables handed to a kernel
-	maxEnvValue = 4096 // bytes in one
-	maxSeconds  = 1e6  // in a length of time; more means none
+	maxSeconds = 1e6 // in a length of time; more means none
 
 	headerTimeout = 5 * time.Second
 	bodyTimeout   = 10 * time.Second

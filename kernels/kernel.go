@@ -28,6 +28,12 @@ var kernelID = regexp.MustCompile(`^\w{1,32}(-\w{1,32}){4}$`)
 // ValidID reports whether id has the form of a kernel or session id. Anything else is an unknown id.
 func ValidID(id string) bool { return kernelID.MatchString(id) }
 
+// handleForm is the form of a handle.
+var handleForm = regexp.MustCompile(`^[a-z0-9]{1,32}$`)
+
+// ValidHandle reports whether h can be a handle: it becomes a file name and part of names and labels.
+func ValidHandle(h string) bool { return handleForm.MatchString(h) }
+
 // State is a kernel's execution state in the words of the Jupyter messaging protocol ("status" message).
 type State string
 

@@ -135,7 +135,7 @@ type outcome struct {
 // adopt makes a record for an instance that has none, as after a loss of the store, or removes the instance when it
 // is only half there or its id is taken. Adopting passes no quota: the kernel runs already and counts from now on.
 func (m *Manager) adopt(ctx context.Context, label Record) (looked bool, err error) {
-	if !handleForm.MatchString(label.Handle) {
+	if !ValidHandle(label.Handle) {
 		return true, fmt.Errorf("an instance of %q has the handle %q", label.Owner, label.Handle)
 	}
 	err = m.alone(ctx, kernelTurn(label.Handle), false, func(ctx context.Context, t *turn) error {

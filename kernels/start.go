@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"time"
 
 	"github.com/google/uuid"
@@ -77,9 +76,6 @@ func (m *Manager) prepare(ctx context.Context, owner Owner, req StartRequest) (l
 		Created: time.Now().UTC(),
 	}}, nil
 }
-
-// handleForm is what a handle may look like in a label.
-var handleForm = regexp.MustCompile(`^[a-z0-9]{1,32}$`)
 
 // newHandle returns 16 random characters that fit in names of containers and short socket paths.
 func newHandle() string {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,6 +10,7 @@ import (
 	"cellblock.io/cellblock/containers"
 	"cellblock.io/cellblock/internal/config"
 	"cellblock.io/cellblock/kernels"
+	"cellblock.io/cellblock/launcher"
 )
 
 func kernelsExplainCommand(a *app) *cobra.Command {
@@ -78,17 +78,12 @@ func (a *app) explainKernel(ctx context.Context, o *office, owner kernels.Owner,
 	return nil
 }
 
-// startedWith asks Podman how a kernel is connected.
+// startedWith asks the launcher how a kernel is connected.
 func (a *app) startedWith(ctx context.Context, o *office, record kernels.Record) (string, error) {
-	if err := becomeOwner(o.cfg); err != nil {
+	if err := become(frontDir(o.cfg)); err != nil {
 		return "", err
 	}
-	engine, err := connectEngine(ctx, o.cfg, nil, a.logger("text", slog.LevelWarn))
-	if err != nil {
-		return "", err
-	}
-	defer engine.Close()
-	list, err := engine.List(ctx)
+	list, err := launcher.NewClient(launcherSocket(o.cfg)).List(ctx)
 	if err != nil {
 		return "", err
 	}

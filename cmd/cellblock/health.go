@@ -19,14 +19,14 @@ const (
 type check struct {
 	problem string // the sentence for /healthz; anybody can read it
 	vital   bool   // without it requests cannot be served
-	ask     func(context.Context) error
+	// ask returns more that is wrong, in sentences of the same kind.
+	ask func(context.Context) ([]string, error)
 }
 
 // health looks at the parts from time to time and remembers what it saw, so that nobody who asks has to wait.
 type health struct {
-	lasting []string // problems that do not change while this process runs
-	checks  []check
-	log     *slog.Logger
+	checks []check
+	log    *slog.Logger
 
 	mu  sync.Mutex
 	now gateway.Health
@@ -48,11 +48,11 @@ func (h *health) Run(ctx context.Context) error {
 
 // look asks all parts and logs what has changed.
 func (h *health) look(ctx context.Context) {
-	seen := gateway.Health{OK: true, Problems: slices.Clone(h.lasting)}
+	seen := gateway.Health{OK: true}
 	asking, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
 	for _, c := range h.checks {
-		err := c.ask(asking)
+		more, err := c.ask(asking)
 		if ctx.Err() != nil {
 			return
 		}
@@ -63,6 +63,7 @@ func (h *health) look(ctx context.Context) {
 			seen.OK = seen.OK && !c.vital
 			seen.Problems = append(seen.Problems, c.problem)
 		}
+		seen.Problems = append(seen.Problems, more...)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -14,18 +14,17 @@ import (
 func TestHealth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var redis, podman atomic.Bool // true: broken
-		fails := func(b *atomic.Bool) func(context.Context) error {
-			return func(context.Context) error {
+		fails := func(b *atomic.Bool) func(context.Context) ([]string, error) {
+			return func(context.Context) ([]string, error) {
 				if b.Load() {
-					return errors.New("broken")
+					return nil, errors.New("broken")
 				}
-				return nil
+				return []string{"well"}, nil
 			}
 		}
 		h := &health{
-			lasting: []string{"no limits"},
-			checks:  []check{{"no redis", true, fails(&redis)}, {"no podman", false, fails(&podman)}},
-			log:     slog.New(slog.DiscardHandler),
+			checks: []check{{"no redis", true, fails(&redis)}, {"no podman", false, fails(&podman)}},
+			log:    slog.New(slog.DiscardHandler),
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
@@ -34,10 +33,10 @@ func TestHealth(t *testing.T) {
 			redis, podman, ok bool
 			problems          []string
 		}{
-			{false, false, true, []string{"no limits"}},
-			{false, true, true, []string{"no limits", "no podman"}},
-			{true, true, false, []string{"no limits", "no redis", "no podman"}},
-			{false, false, true, []string{"no limits"}},
+			{false, false, true, []string{"well", "well"}},
+			{false, true, true, []string{"well", "no podman"}},
+			{true, true, false, []string{"no redis", "no podman"}},
+			{false, false, true, []string{"well", "well"}},
 		} {
 			redis.Store(step.redis)
 			podman.Store(step.podman)

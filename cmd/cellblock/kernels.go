@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cellblock.io/cellblock/kernels"
+	"cellblock.io/cellblock/launcher"
 )
 
 // stopTimeout is for all kernels that one command ends.
@@ -201,18 +202,12 @@ func (a *app) stop(ctx context.Context, o *office, records []kernels.Record) err
 	})
 }
 
-// withManager calls fn with a Manager over the same Redis and Podman as the gateway's, as another gateway would have.
+// withManager calls fn with a Manager over the same Redis and launcher as the gateway's, as another gateway would have.
 func (a *app) withManager(ctx context.Context, o *office, fn func(*kernels.Manager) error) error {
-	if err := becomeOwner(o.cfg); err != nil {
+	if err := become(frontDir(o.cfg)); err != nil {
 		return err
 	}
-	log := a.logger("text", slog.LevelWarn)
-	engine, err := connectEngine(ctx, o.cfg, nil, log)
-	if err != nil {
-		return err
-	}
-	defer engine.Close()
-	m, err := newManager(o.cfg, engine, o.store, nil, log)
+	m, err := newManager(o.cfg, launcher.NewClient(launcherSocket(o.cfg)), o.store, nil, a.logger("text", slog.LevelWarn))
 	if err != nil {
 		return err
 	}

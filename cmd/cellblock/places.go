@@ -1,26 +1,36 @@
 package main
 
 import (
-	"crypto/tls"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
-	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
+	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"cellblock.io/cellblock/internal/config"
 )
 
-// takePlaces makes the directories and, for a gateway with a private Redis, takes the lock that keeps a second one from
-// ending that Redis under the first. release gives the lock back; so does the process's end, however it comes.
-func takePlaces(cfg config.Config) (release func(), err error) {
-	for key, dir := range map[string]string{"state_dir": cfg.StateDir, "run_dir": cfg.RunDir} {
+// The places below run_dir. Whose they are says which user the front and which the launcher runs as: whoever makes run_dir
+// for two of them, as deploy/up does, makes these four too.
+func frontDir(cfg config.Config) string    { return filepath.Join(cfg.RunDir, "front") }    // of serve, closed to others
+func engineDir(cfg config.Config) string   { return filepath.Join(cfg.RunDir, "engine") }   // of the launcher, closed to others
+func kernelsDir(cfg config.Config) string  { return filepath.Join(cfg.RunDir, "kernels") }  // of the launcher too: one directory per kernel
+func launcherDir(cfg config.Config) string { return filepath.Join(cfg.RunDir, "launcher") } // of the launcher, which serve may pass
+
+func launcherSocket(cfg config.Config) string {
+	return filepath.Join(launcherDir(cfg), "launcher.sock")
+}
+
+// takeFront makes the directories of serve and takes the lock that keeps a second one from ending the private Redis under
+// the first. release gives the lock back; so does the process's end, however it comes.
+func takeFront(cfg config.Config) (release func(), err error) {
+	for key, dir := range map[string]string{"state_dir": cfg.StateDir, "run_dir": frontDir(cfg)} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make %s: %w; name a directory of this user's, or run as the user for whom deploy/up made it", key, err)
 		}
@@ -28,79 +38,122 @@ func takePlaces(cfg config.Config) (release func(), err error) {
 	if cfg.Redis.URL != "" {
 		return func() {}, nil
 	}
-	lock, err := os.OpenFile(filepath.Join(cfg.RunDir, "serve.lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if errors.Is(err, fs.ErrPermission) {
-		// Also root cannot open another user's file for writing there: the directory is sticky.
+	release, err = lock(filepath.Join(frontDir(cfg), "serve.lock"))
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		// Also root cannot open another user's file for writing there: the directory may be sticky.
 		return nil, fmt.Errorf("%s belongs to another user, as whom the gateway runs: deploy/up starts it, cellblock status says how it is", cfg.RunDir)
+	case errors.Is(err, unix.EWOULDBLOCK):
+		return nil, fmt.Errorf("another gateway runs in %s: stop it first; several gateways side by side need one Redis for all, see redis.url", cfg.RunDir)
 	}
+	return release, err
+}
+
+// predecessorLimit is how long a launcher that ends may take to give its place up.
+const predecessorLimit = time.Minute
+
+// takeLauncher makes the directories of a launcher and takes its lock, for which it waits: the launcher of a gateway that
+// was killed ends by itself.
+func takeLauncher(ctx context.Context, cfg config.Config) (release func(), err error) {
+	for _, dir := range []string{engineDir(cfg), launcherDir(cfg)} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("make %s: %w; name a directory of this user's as run_dir, or run as the user for whom deploy/up made it", dir, err)
+		}
+		if owner, err := ownerOf(dir); err != nil || owner != os.Geteuid() {
+			return nil, fmt.Errorf("%s belongs to user %d, as whom the launcher runs (%w)", dir, owner, errors.Join(err, fs.ErrPermission))
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, predecessorLimit)
+	defer cancel()
+	for {
+		release, err := lock(filepath.Join(engineDir(cfg), "launcher.lock"))
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return release, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("another launcher runs in %s: %w", cfg.RunDir, ctx.Err())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+func lock(path string) (release func(), err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w", err)
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		lock.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("another gateway runs in %s: stop it first; several gateways side by side need one Redis for all, see redis.url", cfg.RunDir)
-		}
-		return nil, fmt.Errorf("lock %s: %w", lock.Name(), err)
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	return func() { lock.Close() }, nil
+	return func() { f.Close() }, nil
 }
 
-// listen opens the gateway's address.
-func listen(cfg config.Config) (net.Listener, error) {
-	settings, err := loadTLS(cfg)
-	if err != nil {
-		return nil, err
+// listenForFront opens the launcher's socket. The directory decides who gets there, and peer credentials who is heard.
+// It is called with the launcher's lock held: a socket that is there already is nobody's.
+func listenForFront(cfg config.Config) (*net.UnixListener, error) {
+	path := launcherSocket(cfg)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("listen for the gateway: %w", err)
 	}
-	ln, err := net.Listen("tcp", cfg.Listen)
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
+		return nil, fmt.Errorf("listen for the gateway: %w", err)
 	}
-	if settings != nil {
-		return tls.NewListener(ln, settings), nil
+	if err := os.Chmod(path, 0o666); err != nil {
+		ln.Close()
+		return nil, fmt.Errorf("listen for the gateway: %w", err)
 	}
 	return ln, nil
 }
 
-// loadTLS reads the certificate and its key; nil where the gateway speaks plain HTTP.
-func loadTLS(cfg config.Config) (*tls.Config, error) {
-	if cfg.TLS.Cert == "" {
-		return nil, nil
-	}
-	pair, err := tls.LoadX509KeyPair(cfg.TLS.Cert, cfg.TLS.Key)
+// ownerOf is the user to whom a file belongs.
+func ownerOf(path string) (uid int, err error) {
+	info, err := os.Lstat(path)
 	if err != nil {
-		return nil, fmt.Errorf("load tls.cert and tls.key: %w", err)
+		return -1, err
 	}
-	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}, nil
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return -1, fmt.Errorf("%s has no owner", path)
+	}
+	return int(stat.Uid), nil
 }
 
-// origins are those of allow_origins and the gateway's public one.
-func origins(cfg config.Config) []string {
-	list := cfg.AllowOrigins
-	if u, err := url.Parse(cfg.PublicURL); err == nil && u.Host != "" {
-		list = append(list[:len(list):len(list)], u.Scheme+"://"+u.Host)
+// mayAsk are the users whose processes a launcher hears: its own, and the one to whom the place of serve belongs.
+func mayAsk(cfg config.Config) func(uid int) bool {
+	return func(uid int) bool {
+		front, err := ownerOf(frontDir(cfg))
+		return uid == os.Geteuid() || err == nil && uid == front
 	}
-	return list
 }
 
-// hosts are the names of this machine, which need no mention in the configuration.
-func hosts() []string {
-	name, err := os.Hostname()
-	if err != nil {
+// separate reports whether the launcher runs, or is to be run, as another user than this process.
+func separate(cfg config.Config) bool {
+	owner, err := ownerOf(launcherDir(cfg))
+	return err == nil && owner != os.Geteuid()
+}
+
+// become turns root into the user of a directory: what it does for that user is no work for root. For everybody else it
+// does nothing.
+func become(dir string) error {
+	if os.Geteuid() != 0 {
 		return nil
 	}
-	return []string{strings.ToLower(name)} // as browsers write it
-}
-
-// proxies reads addresses and networks that the configuration's check has let pass.
-func proxies(texts []string) []netip.Prefix {
-	var list []netip.Prefix
-	for _, text := range texts {
-		if p, err := netip.ParsePrefix(text); err == nil {
-			list = append(list, p.Masked())
-		} else if a, err := netip.ParseAddr(text); err == nil {
-			list = append(list, netip.PrefixFrom(a, a.BitLen()))
-		}
+	info, err := os.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return errNoGateway
 	}
-	return list
+	if err != nil {
+		return fmt.Errorf("find the gateway's user: %w", err)
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || stat.Uid == 0 {
+		return nil
+	}
+	if err := errors.Join(syscall.Setgroups(nil), syscall.Setgid(int(stat.Gid)), syscall.Setuid(int(stat.Uid))); err != nil {
+		return fmt.Errorf("become the gateway's user: %w", err)
+	}
+	return nil
 }

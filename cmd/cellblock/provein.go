@@ -41,18 +41,11 @@ func (a *app) proveAll(ctx context.Context, probes []prove.Probe) (*prove.Report
 	if os.Geteuid() == 0 {
 		return nil, errors.New("this must run as the gateway's user, whose Podman runs the kernels: deploy/enter -- cellblock prove")
 	}
-	key, err := officeKey(cfg)
+	planted, forget, err := proveRedis(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	client, err := redisserver.NewClient(redisURL(cfg, key))
-	if err != nil {
-		return nil, err
-	}
-	defer client.Close()
-	if err := reach(ctx, cfg, client); err != nil {
-		return nil, err
-	}
+	defer forget()
 	dir, release, err := provePlace(cfg)
 	if err != nil {
 		return nil, err
@@ -68,12 +61,33 @@ func (a *app) proveAll(ctx context.Context, probes []prove.Probe) (*prove.Report
 	var report *prove.Report
 	err = parts.await(ctx, podmanStart, service.Ready)
 	if err == nil {
-		report, err = a.proveWith(ctx, cfg, &proving{dir: dir, secrets: secrets, probes: probes, redis: canaries{client}, log: log})
+		report, err = a.proveWith(ctx, cfg, &proving{dir: dir, secrets: secrets, probes: probes, redis: planted, log: log})
 	}
 	if err := errors.Join(err, parts.stop()); err != nil {
 		return nil, err
 	}
 	return report, nil
+}
+
+// proveRedis connects to Redis for a canary there. Where it is another user's than Podman's there is none: the report says
+// so, and what breaks out of a kernel would be the user who cannot reach it either.
+func proveRedis(ctx context.Context, cfg config.Config) (planted prove.Redis, forget func(), err error) {
+	if front, err := ownerOf(frontDir(cfg)); err == nil && front != os.Geteuid() {
+		return nil, func() {}, nil
+	}
+	key, err := officeKey(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	client, err := redisserver.NewClient(redisURL(cfg, key))
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := reach(ctx, cfg, client); err != nil {
+		client.Close()
+		return nil, nil, err
+	}
+	return canaries{client}, func() { client.Close() }, nil
 }
 
 // proving is what a run needs.
@@ -150,7 +164,7 @@ func (a *app) proveProgress() func(done, total int, what string) {
 
 // provePlace makes the directory of a run. One run at a time: the next removes what one before has left.
 func provePlace(cfg config.Config) (dir string, release func(), err error) {
-	dir = filepath.Join(cfg.RunDir, "prove")
+	dir = filepath.Join(engineDir(cfg), "prove")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", nil, fmt.Errorf("make a directory for the run: %w; prove runs as the gateway's user: deploy/enter -- cellblock prove", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -32,6 +33,7 @@ type process struct {
 // run executes one command line and returns the exit status: 0, 1 for a failure, 2 for a command line that says
 // nothing. When ctx ends, what runs comes to a clean end.
 func run(ctx context.Context, p process) int {
+	p.Err = &sharedWriter{w: p.Err}
 	root := newRoot(&app{process: p})
 	root.SetArgs(p.Args)
 	root.SetIn(p.In)
@@ -94,7 +96,7 @@ container without network; every Jupyter client works with it unchanged.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{fmt.Sprintf("%s (see %s --help)", flagFault(err), cmd.CommandPath())}
 	})
-	root.AddCommand(serveCommand(a), bridgeCommand(a), userCommand(a), tokenCommand(a), kernelsCommand(a),
+	root.AddCommand(serveCommand(a), launcherCommand(a), bridgeCommand(a), userCommand(a), tokenCommand(a), kernelsCommand(a),
 		statusCommand(a), doctorCommand(a), proveCommand(a), envCommand(a), versionCommand(a), filterCommand(a))
 	group(root)
 	root.CompletionOptions.HiddenDefaultCmd = true
@@ -172,4 +174,17 @@ func level(text string) slog.Level {
 		return slog.LevelInfo
 	}
 	return l
+}
+
+// sharedWriter lets a gateway's log and its launcher's be one.
+type sharedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+// Write implements io.Writer.
+func (s *sharedWriter) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.w.Write(p)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -12,7 +11,6 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
-	"cellblock.io/cellblock/containers"
 	"cellblock.io/cellblock/gateway"
 	"cellblock.io/cellblock/internal/config"
 	"cellblock.io/cellblock/internal/doctor"
@@ -20,15 +18,12 @@ import (
 	"cellblock.io/cellblock/internal/secret"
 	"cellblock.io/cellblock/kernels"
 	"cellblock.io/cellblock/kernels/redisstore"
+	"cellblock.io/cellblock/launcher"
 	"cellblock.io/cellblock/web"
 )
 
-// How long a part may take to answer for the first time.
-const (
-	redisStart  = time.Minute // a private one reads its file first
-	podmanStart = time.Minute // the first start after a boot makes namespaces
-	engineStart = 30 * time.Second
-)
+// redisStart is how long a private Redis may take to answer for the first time: it reads its file.
+const redisStart = time.Minute
 
 func serveCommand(a *app) *cobra.Command {
 	var address string
@@ -37,9 +32,9 @@ func serveCommand(a *app) *cobra.Command {
 		Use:   "serve",
 		Short: "Run the gateway",
 		Long: `Runs the gateway until SIGTERM or ^C; then clients are told to come back, and kernels go on for the next gateway.
-A second signal ends it at once. It runs as an ordinary user with subordinate ids, whose rootless Podman runs the
-kernels; deploy/up sets all of that up. Where no Redis is configured it runs a private redis-server, and where nobody
-answers on Podman's socket it runs Podman's API service.`,
+A second signal ends it at once. Where no Redis is configured it runs a private redis-server. Kernels are started by
+another process (cellblock launcher), as a user of its own where deploy/up has set that up; elsewhere serve runs it,
+and both as an ordinary user with subordinate ids, whose rootless Podman runs the kernels.`,
 		Example: `  cellblock serve
   cellblock serve --check
   cellblock serve --config ./cellblock.yaml --listen 127.0.0.1:9999
@@ -72,7 +67,7 @@ answers on Podman's socket it runs Podman's API service.`,
 // serve runs all parts until ctx ends or one of them fails. The parts end one after the other, the listener first.
 func (a *app) serve(ctx context.Context, cfg config.Config) error {
 	log := a.logger(cfg.Log.Format, level(cfg.Log.Level))
-	release, err := takePlaces(cfg)
+	release, err := takeFront(cfg)
 	if err != nil {
 		return err
 	}
@@ -88,7 +83,7 @@ func (a *app) serve(ctx context.Context, cfg config.Config) error {
 	defer ln.Close()
 
 	s := &server{cfg: cfg, file: config.Path(a.configPath, a.Getenv), key: key, log: log, stack: newStack()}
-	err = s.run(ctx, ln)
+	err = s.run(ctx, a, ln)
 	if stopped := s.stack.stop(); err == nil {
 		err = stopped
 	}
@@ -107,35 +102,24 @@ type server struct {
 	log   *slog.Logger
 	stack *stack
 
-	redis   *redis.Client
-	engine  *containers.Engine
-	outlets *outlets
+	redis    *redis.Client
+	launcher *launcher.Client
 }
 
 // run starts the parts from the bottom and returns when ctx ends or one breaks.
-func (s *server) run(ctx context.Context, ln net.Listener) error {
-	outlets, err := newOutlets(s.cfg, s.log)
-	if err != nil {
-		return err
-	}
-	s.outlets = outlets
+func (s *server) run(ctx context.Context, a *app, ln net.Listener) error {
 	if err := s.reachRedis(ctx); err != nil {
 		return err
 	}
-	lasting, err := s.reachPodman(ctx)
-	if err != nil {
+	if err := s.reachLauncher(ctx, a); err != nil {
 		return err
 	}
-	s.stack.start("egress", s.outlets.proxy.Run)
 	registry, meter, err := newRegistry(thisBuild())
 	if err != nil {
 		return err
 	}
 	store := newStore(s.cfg, s.key, s.redis, s.log)
-	if err := claimUserIDs(ctx, s.engine, store); err != nil {
-		return err
-	}
-	manager, err := newManager(s.cfg, s.engine, store, meter, s.log)
+	manager, err := newManager(s.cfg, s.launcher, store, meter, s.log)
 	if err != nil {
 		return err
 	}
@@ -143,7 +127,7 @@ func (s *server) run(ctx context.Context, ln net.Listener) error {
 	if err != nil {
 		return err
 	}
-	h := &health{lasting: lasting, checks: s.checks(store, meter), log: s.log}
+	h := &health{checks: s.checks(store, meter), log: s.log}
 	h.look(ctx)
 	page, err := newPage(web.Assets(), web.ContentSecurityPolicy)
 	if err != nil {
@@ -152,7 +136,7 @@ func (s *server) run(ctx context.Context, ln net.Listener) error {
 	g, err := gateway.New(gateway.Config{
 		Kernels:        manager,
 		Auth:           service,
-		Dial:           s.engine.Dial,
+		Dial:           s.launcher.Dial,
 		Page:           page,
 		BaseURL:        s.cfg.BaseURL,
 		AllowOrigins:   origins(s.cfg),
@@ -170,7 +154,7 @@ func (s *server) run(ctx context.Context, ln net.Listener) error {
 	}
 	s.stack.start("memory", new(collector).Run)
 	s.stack.start("health", h.Run)
-	s.stack.start("images", s.copyImages)
+	s.stack.start("user ids", func(ctx context.Context) error { return s.claimUserIDs(ctx, store) })
 	s.stack.start("kernels", manager.Run)
 	s.stack.start("gateway", func(ctx context.Context) error { return g.Run(ctx, ln) })
 	s.announce(ln)
@@ -218,66 +202,43 @@ func (s *server) lookAtRedis(ctx context.Context, address string) {
 	}
 }
 
-// reachPodman starts Podman's service where nobody answers, connects to it, and looks whether kernels could run. It
-// returns what will be wrong for as long as the gateway runs.
-func (s *server) reachPodman(ctx context.Context) (lasting []string, err error) {
-	service := podmanService(s.cfg, s.log)
-	s.stack.start("podman", service.Run)
-	if err := s.stack.await(ctx, podmanStart, service.Ready); err != nil {
-		return nil, err
+// reachLauncher finds the process that starts kernels. One of another user's is waited for by those who need it; one of
+// this user's is run where none answers.
+func (s *server) reachLauncher(ctx context.Context, a *app) error {
+	s.launcher = launcher.NewClient(launcherSocket(s.cfg))
+	if separate(s.cfg) {
+		s.log.Info("the launcher is another user's: this process cannot reach Podman, kernels or workspaces")
+		return nil
 	}
-	err = s.stack.await(ctx, engineStart, func(ctx context.Context) error {
-		s.engine, err = connectEngine(ctx, s.cfg, s.outlets, s.log)
-		if err != nil {
-			return err
-		}
-		if lasting, err = s.inspect(ctx); err != nil {
-			return err
-		}
-		if err := s.haveNetworks(); err != nil {
-			return err
-		}
-		return s.engine.OpenOutlets(ctx)
-	})
-	return lasting, err
-}
-
-// inspect refuses what cannot work and returns what works but not as it should, by the rules of doctor.
-func (s *server) inspect(ctx context.Context) (lasting []string, err error) {
-	survey, err := containers.Look(ctx, podmanSocket(s.cfg), imageNames(s.cfg))
-	if err != nil {
-		return nil, err
-	}
-	host := &doctor.Host{FS: os.DirFS("/"), Config: s.cfg, ConfigFile: s.file, Engine: func() (doctor.Engine, error) {
-		return doctor.Engine{Survey: survey, Lasting: true}, nil
-	}}
-	for _, f := range doctor.Examine(host, doctor.Required...) {
-		switch f.Severity {
-		case doctor.Fail:
-			return nil, fmt.Errorf("%s\n%s", f.Found, f.Remedy)
-		case doctor.Warn:
-			s.log.Warn(f.Found, "remedy", f.Remedy)
-			if f.Group() == "engine" { // images may come while the gateway runs
-				lasting = append(lasting, f.Found)
-			}
-		}
-	}
-	return lasting, nil
-}
-
-// claimUserIDs tells a Redis that may have lost everything whose the ids are.
-func claimUserIDs(ctx context.Context, engine *containers.Engine, store *redisstore.Store) error {
-	ids, err := engine.UserIDs(ctx)
+	s.log.Warn("no separation of privileges: the launcher runs as this same user, so whoever takes over the gateway has all kernels and workspaces")
+	child, err := a.newChild(s.launcher, s.log)
 	if err != nil {
 		return err
 	}
-	return store.ClaimUIDs(ctx, ids)
+	s.stack.start("launcher", child.Run)
+	return s.stack.await(ctx, launcherStart, child.ready)
 }
 
-// copyImages prepares what a first kernel would wait for. It fails nothing: that kernel tries again.
-func (s *server) copyImages(ctx context.Context) error {
-	if err := s.engine.CopyImages(ctx); err != nil && ctx.Err() == nil {
-		s.log.Warn("the first kernel will take longer to start", "err", err)
+// claimRetry is between two attempts to tell Redis whose the user ids are.
+const claimRetry = 2 * time.Second
+
+// claimUserIDs tells a Redis that may have lost everything whose the ids are, as soon as the launcher answers. Until then
+// the launcher itself refuses an id that is another owner's.
+func (s *server) claimUserIDs(ctx context.Context, store *redisstore.Store) error {
+	for {
+		ids, err := s.launcher.UserIDs(ctx)
+		if err == nil {
+			err = store.ClaimUIDs(ctx, ids)
+		}
+		if err == nil {
+			break
+		}
+		s.log.Debug("tell Redis whose the user ids are", "err", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(claimRetry):
+		}
 	}
 	<-ctx.Done()
 	return nil
@@ -286,16 +247,14 @@ func (s *server) copyImages(ctx context.Context) error {
 // checks are what /healthz looks at while the gateway runs.
 func (s *server) checks(store kernels.Store, m *meter) []check {
 	return []check{
-		{"Redis does not answer. Nobody can sign in or start kernels.", true, func(ctx context.Context) error {
+		{"Redis does not answer. Nobody can sign in or start kernels.", true, func(ctx context.Context) ([]string, error) {
 			records, err := store.Records(ctx, "")
 			if err == nil {
 				m.count(records)
 			}
-			return err
+			return nil, err
 		}},
-		{"Podman does not answer. Kernels cannot be started or stopped.", false, func(ctx context.Context) error {
-			return podmanService(s.cfg, nil).Ping(ctx)
-		}},
+		{"The launcher does not answer. Kernels cannot be started, stopped or connected to.", false, s.launcher.Problems},
 	}
 }
 
@@ -311,26 +270,9 @@ func (s *server) announce(ln net.Listener) {
 
 // close releases what is no part.
 func (s *server) close() {
-	if s.engine != nil {
-		s.engine.Close()
-	}
 	if s.redis != nil {
 		if err := s.redis.Close(); err != nil {
 			s.log.Warn("close Redis client", "err", err)
 		}
 	}
-}
-
-// haveNetworks makes sure that the networks of the configuration can be had.
-func (s *server) haveNetworks() error {
-	needed := map[containers.Network]bool{connections(s.cfg)[s.cfg.Quota.Network]: true, containers.Allowlist: len(s.cfg.Networks) > 0}
-	for network, wanted := range needed {
-		if !wanted {
-			continue
-		}
-		if err := s.engine.CanConnect(network); err != nil {
-			return fmt.Errorf("kernels cannot have the network %s (quota.network, networks): %w", network, err)
-		}
-	}
-	return nil
 }

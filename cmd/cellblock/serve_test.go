@@ -41,7 +41,7 @@ func (d *desk) serveFails(words ...string) {
 // sockets are those in the desk's run directory.
 func (d *desk) sockets() (names []string) {
 	d.t.Helper()
-	paths, err := filepath.Glob(filepath.Join(filepath.Dir(d.env["CELLBLOCK_CONFIG"]), "run", "*.sock"))
+	paths, err := filepath.Glob(filepath.Join(filepath.Dir(d.env["CELLBLOCK_CONFIG"]), "run", "*", "*.sock"))
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -81,13 +81,13 @@ func TestServeTwiceInOnePlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	release, err := takePlaces(cfg)
+	release, err := takeFront(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	d.serveFails("another gateway runs in "+cfg.RunDir, "redis.url")
 	release()
-	again, err := takePlaces(cfg)
+	again, err := takeFront(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

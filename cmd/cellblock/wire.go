@@ -2,15 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -24,6 +20,7 @@ import (
 	"cellblock.io/cellblock/kernels"
 	"cellblock.io/cellblock/kernels/bridge"
 	"cellblock.io/cellblock/kernels/redisstore"
+	"cellblock.io/cellblock/launcher"
 )
 
 // drainGrace is how long launches in flight may go on when the gateway ends.
@@ -35,7 +32,7 @@ func keyFile(cfg config.Config) string { return filepath.Join(cfg.StateDir, "sec
 func privateRedis(cfg config.Config, key secret.Key, log *slog.Logger) *redisserver.Server {
 	return redisserver.New(redisserver.Config{
 		Dir:    filepath.Join(cfg.StateDir, "redis"),
-		Socket: filepath.Join(cfg.RunDir, "redis.sock"),
+		Socket: filepath.Join(frontDir(cfg), "redis.sock"),
 		Key:    key,
 		Binary: cfg.Redis.Command,
 		Log:    log,
@@ -51,7 +48,7 @@ func podmanSocket(cfg config.Config) string {
 	if s := cfg.Podman.Socket; s != "" && s != "auto" {
 		return strings.TrimPrefix(s, "unix://")
 	}
-	return filepath.Join(cfg.RunDir, "podman.sock")
+	return filepath.Join(engineDir(cfg), "podman.sock")
 }
 
 func newAuth(cfg config.Config, key secret.Key, client *redis.Client, log *slog.Logger) (*auth.Service, error) {
@@ -77,9 +74,6 @@ func newStore(cfg config.Config, key secret.Key, client *redis.Client, log *slog
 		Log:          log,
 	})
 }
-
-// kernelsDir holds one directory per kernel.
-func kernelsDir(cfg config.Config) string { return filepath.Join(cfg.RunDir, "kernels") }
 
 // imageNames are the images that the configuration names.
 func imageNames(cfg config.Config) []string {
@@ -112,7 +106,7 @@ func engineConfig(cfg config.Config, log *slog.Logger) containers.Config {
 	}
 }
 
-func newManager(cfg config.Config, engine *containers.Engine, store *redisstore.Store, meter kernels.Meter, log *slog.Logger) (*kernels.Manager, error) {
+func newManager(cfg config.Config, engine launcher.Engine, store *redisstore.Store, meter kernels.Meter, log *slog.Logger) (*kernels.Manager, error) {
 	c := kernels.Config{
 		Launcher: engine, Observer: engine, Specs: engine, Networks: engine,
 		Store: store, Sessions: store, Quotas: store, Leases: store, History: store,
@@ -133,27 +127,4 @@ func newManager(cfg config.Config, engine *containers.Engine, store *redisstore.
 		return nil, err
 	}
 	return kernels.New(c), nil
-}
-
-// becomeOwner turns root into the user whose kernels these are: the directories of kernels are closed to all others, and
-// what hostile code can reach is no place for root. For everybody else it does nothing.
-func becomeOwner(cfg config.Config) error {
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	info, err := os.Lstat(kernelsDir(cfg))
-	if errors.Is(err, fs.ErrNotExist) {
-		return errNoGateway
-	}
-	if err != nil {
-		return fmt.Errorf("find the gateway's user: %w", err)
-	}
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || stat.Uid == 0 {
-		return nil
-	}
-	if err := errors.Join(syscall.Setgroups(nil), syscall.Setgid(int(stat.Gid)), syscall.Setuid(int(stat.Uid))); err != nil {
-		return fmt.Errorf("become the gateway's user: %w", err)
-	}
-	return nil
 }

@@ -83,5 +83,5 @@ listen_address() {
 # check_config: before a running gateway is stopped for a configuration with which it would not start again.
 check_config() {
     local fault
-    fault=$(in_instance "$binary" serve --check 2>&1) || die "the configuration is wrong, so the gateway is left as it is: ${fault#cellblock: }"
+    fault=$(in_front "$binary" serve --check 2>&1) || die "the configuration is wrong, so the gateway is left as it is: ${fault#cellblock: }"
 }

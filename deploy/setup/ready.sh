@@ -36,16 +36,16 @@ admin_token() {
     local file=$state/setup/admin-token
     token=$(cat "$file" 2>/dev/null) || token=
     if [[ -n $token ]] && ask /api/me >/dev/null 2>&1; then return; fi
-    in_instance "$binary" user add "$ADMIN" --admin --exist-ok >"$logs/admin.log" 2>&1 ||
+    in_front "$binary" user add "$ADMIN" --admin --exist-ok >"$logs/admin.log" 2>&1 ||
         die "the administrator could not be made: $(tail -n 1 "$logs/admin.log")"
-    token=$(in_instance "$binary" token create --user "$ADMIN" --name "deploy/up") || die "the administrator's token could not be made"
+    token=$(in_front "$binary" token create --user "$ADMIN" --name "deploy/up") || die "the administrator's token could not be made"
     (umask 077 && echo "$token" >"$file")
 }
 
-# listening ADDRESS: true when the instance's user listens on that port; another program there may answer too.
+# listening ADDRESS: true when the front, or an earlier version's gateway, listens on that port; another program there may answer too.
 listening() {
-    awk -v port="$(printf ':%04X' "$((10#${1##*:}))")" -v uid="$uid" '
-        $4 == "0A" && $8 == uid && substr($2, length($2) - 4) == port { found = 1 }
+    awk -v port="$(printf ':%04X' "$((10#${1##*:}))")" -v uid="$uid" -v front="$front_uid" '
+        $4 == "0A" && ($8 == uid || $8 == front) && substr($2, length($2) - 4) == port { found = 1 }
         END { exit !found }' /proc/net/tcp /proc/net/tcp6 2>/dev/null
 }
 
@@ -61,8 +61,10 @@ check_port() {
     die "another program listens at $address: stop it, or choose another address with --listen"
 }
 
+# healthy: the front answers, and the launcher answers it.
 healthy() {
-    listening "$(listen_address)" && curl --silent --fail --insecure --max-time 5 --noproxy '*' --output /dev/null "$(gateway_url)/healthz"
+    listening "$(listen_address)" && curl --silent --fail --insecure --max-time 5 --noproxy '*' "$(gateway_url)/healthz" >"$state/setup/health" &&
+        ! grep -q 'launcher does not answer' "$state/setup/health"
 }
 
 # give_up TEXT: ends up with what the gateway said last.
@@ -81,7 +83,8 @@ ingredients() { sha256sum "$binary" "$etc/config.yaml"; }
 # has answered.
 start_and_wait() {
     step "Starting the gateway and a first kernel"
-    if [[ $(cat "$state/setup/started" 2>/dev/null) != "$(ingredients)" ]] || ! unit_current || ! gateway_runs; then
+    if [[ $(cat "$state/setup/started" 2>/dev/null) != "$(ingredients)" ]] || ! units_current || ! gateway_runs; then
+        separate_users
         start_gateway
         ingredients >"$state/setup/started"
     fi
@@ -113,7 +116,7 @@ try_kernel() {
 
 tell_how_to_connect() {
     local url command=cellblock
-    [[ $instance == cellblock ]] || command="$state/bin/enter --instance $instance -- cellblock"
+    [[ $instance == cellblock ]] || command="$state/bin/enter --instance $instance --front -- cellblock"
     ! command -v sudo >/dev/null || command="sudo $command"
     url=$(setting public_url)
     url=${url%/}

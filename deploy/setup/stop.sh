@@ -13,15 +13,15 @@ stop_engine() {
     in_instance timeout 60 podman volume prune --force --filter label=io.cellblock.role=sockets >/dev/null 2>&1 || true
 }
 
-# instance_pids: the processes that run as the user or as one of its subordinate ids. Nobody else has these.
+# instance_pids: the processes that run as one of the users or of the subordinate ids. Nobody else has these.
 instance_pids() {
     local range start count
     range=$(awk -F: -v u="$instance" '$1 == u { print $2, $3; exit }' /etc/subuid)
     read -r start count <<<"${range:-0 0}"
-    cat /proc/[0-9]*/status 2>/dev/null | awk -v u="$uid" -v s="$start" -v n="$count" '
+    cat /proc/[0-9]*/status 2>/dev/null | awk -v u="$uid" -v f="${front_uid:-$uid}" -v s="$start" -v n="$count" '
         /^Pid:/ { pid = $2 }
         /^State:/ { zombie = $2 == "Z" }
-        /^Uid:/ && !zombie && ($2 == u || $2 >= s && $2 < s + n) { print pid }'
+        /^Uid:/ && !zombie && ($2 == u || $2 == f || $2 >= s && $2 < s + n) { print pid }'
 }
 
 no_processes() { [[ -z $(instance_pids) ]]; }
@@ -54,6 +54,7 @@ remove_namespace() {
 # along where it knows of them; older ones do not.
 remove_user() {
     if instance_ids; then rm -f "/dev/shm/libpod_rootless_lock_$uid"; fi
+    ! getent passwd "$front" >/dev/null || userdel "$front" 2>/dev/null
     ! getent passwd "$instance" >/dev/null || userdel "$instance" 2>/dev/null
     ! getent group "$instance" >/dev/null || groupdel "$instance"
     sed -i "/^$instance:/d" /etc/subuid /etc/subgid

@@ -11,6 +11,11 @@ make_user() {
             --comment "Cellblock kernels" "$instance"
     fi
     instance_ids
+    # The same group: both read the configuration. What is below the instance's directories is open to its owner only.
+    getent passwd "$front" >/dev/null ||
+        useradd --system --gid "$instance" --home-dir "$state/front" --no-create-home --shell /usr/sbin/nologin \
+            --comment "Cellblock gateway" "$front"
+    front_id
     make_ids
 }
 
@@ -47,13 +52,30 @@ free_range() {
 
 make_directories() {
     install -d -m 0750 -o root -g "$gid" "$etc"
-    # Sticky, as /run/INSTANCE: the service adds its own entries, root's cannot be swapped.
-    install -d -m 1771 -o root -g "$gid" "$state"
+    # As /run/INSTANCE: see ensure_run.
+    [[ -d $state ]] || install -d -m 0711 -o root -g root "$state"
     install -d -m 0755 -o root -g root "$state/bin"
     install -d -m 0700 -o root -g root "$state/setup"
     install -d -m 0750 -o root -g root "$logs"
-    install -d -m 0700 -o "$uid" -g "$gid" "$state"/{containers,workspaces,redis,log,.config,.config/containers,.cache,.local}
+    install -d -m 0700 -o "$uid" -g "$gid" "$state"/{containers,workspaces,log,.config,.config/containers,.cache,.local}
+    install -d -m 0700 -o "$front_uid" -g "$gid" "$state/front"
     ensure_run
+}
+
+# separate_users: gives the front what is its own. In an earlier version one user had everything: its gateway ends first,
+# and the private Redis with it; kernels go on.
+separate_users() {
+    if [[ $(stat -c '%u %a' "$state" "$run" "$state/redis" 2>/dev/null | tr '\n' ' ') != "0 711 0 711 $front_uid 700 " ]]; then
+        stop_gateway
+        stop_earlier
+        install -d -m 0700 -o "$front_uid" -g "$gid" "$state/redis"
+        chown -R --no-dereference "$front_uid:$gid" "$state/redis"
+        chown root:root "$state" "$run"
+        chmod 0711 "$state" "$run"
+    fi
+    # The front cannot make it, for the directory is root's.
+    [[ -e $state/secret.key ]] || (umask 077 && head -c 32 /dev/urandom | base64 >"$state/secret.key")
+    chown --no-dereference "$front_uid:$gid" "$state/secret.key"
 }
 
 # write_file PATH: replaces a root-owned file, readable by the instance, with standard input.

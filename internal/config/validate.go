@@ -81,7 +81,7 @@ func (c Config) validatePlaces(p *problems) {
 	p.want(filepath.IsAbs(c.StateDir), "state_dir", "%q is not an absolute path: write for example /var/lib/cellblock", c.StateDir)
 	p.want(filepath.IsAbs(c.RunDir), "run_dir", "%q is not an absolute path: write for example /run/cellblock", c.RunDir)
 	// A Unix socket's path has at most 107 bytes, and some lie in it.
-	p.want(len(c.RunDir) <= 90, "run_dir", "%q is longer than 90 bytes: sockets below it could not be opened", c.RunDir)
+	p.want(len(c.RunDir) <= 80, "run_dir", "%q is longer than 80 bytes: sockets below it could not be opened", c.RunDir)
 	if c.Redis.URL == "" {
 		p.want(c.Redis.Command != "", "redis.command", "name the redis-server program, or set redis.url to a Redis that runs")
 	} else {

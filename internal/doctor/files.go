@@ -15,7 +15,7 @@ var fileChecks = []check{
 	{"files.state_dir", "Whoever may swap entries of state_dir puts other data in the place of people's.",
 		"", func(h *Host) verdict { return h.guarded("state_dir", h.Config.StateDir) }},
 	{"files.kernels_dir", "The sockets of all kernels lie below, open to everybody who gets that far.",
-		"", func(h *Host) verdict { return h.private(path.Join(h.Config.RunDir, "kernels")) }},
+		"", func(h *Host) verdict { return h.private(path.Join(h.Config.RunDir, "kernels"), h.User.UID) }},
 	{"files.redis_dir", "Redis' data say who may do what.",
 		"", redisDirectory},
 	{"files.secret_key", "Whoever reads the installation's key signs users and tokens of their own.",
@@ -42,8 +42,8 @@ func (h *Host) guarded(key, dir string) verdict {
 	return ok("%s is as it should be.", dir)
 }
 
-// private wants a directory of the engine's user, closed to all others, by the rule by which serve goes.
-func (h *Host) private(dir string) verdict {
+// private wants a directory of a user, closed to all others, by the rule by which serve goes.
+func (h *Host) private(dir string, uid int) verdict {
 	info, err := fs.Stat(h.FS, rel(dir))
 	switch {
 	case absent(err):
@@ -51,8 +51,8 @@ func (h *Host) private(dir string) verdict {
 	case err != nil:
 		return unknown(dir, err)
 	}
-	if err := containers.CheckPrivate(dir, info, h.User.UID); err != nil {
-		return fail("%v.", err).with("chown %d %s && chmod 0700 %[2]s", h.User.UID, dir)
+	if err := containers.CheckPrivate(dir, info, uid); err != nil {
+		return fail("%v.", err).with("chown %d %s && chmod 0700 %[2]s", uid, dir)
 	}
 	return ok("%s is closed to others.", dir)
 }
@@ -61,7 +61,7 @@ func redisDirectory(h *Host) verdict {
 	if h.Config.Redis.URL != "" {
 		return notApplicable("Redis is not the gateway's own.")
 	}
-	return h.private(path.Join(h.Config.StateDir, "redis"))
+	return h.private(path.Join(h.Config.StateDir, "redis"), h.front())
 }
 
 // secretKey wants a file that is nobody else's to read or to change.
@@ -73,8 +73,8 @@ func secretKey(h *Host) verdict {
 		return notApplicable("There is no %s yet; serve makes it.", file)
 	case err != nil:
 		return unknown(file, err)
-	case uid != h.User.UID:
-		return fail("%s belongs to user %d.", file, uid).with("chown %d %s", h.User.UID, file)
+	case uid != h.front():
+		return fail("%s belongs to user %d.", file, uid).with("chown %d %s", h.front(), file)
 	case mode.Perm()&0o077 != 0:
 		return fail("%s is open to others (mode %04o).", file, mode.Perm()).with("chmod 0600 %s; if others may have read it, remove it, run deploy/up, and make users and tokens again", file)
 	}

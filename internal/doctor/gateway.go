@@ -59,7 +59,7 @@ func port(h *Host) verdict {
 	switch {
 	case err != nil:
 		return unknown("Who listens at port "+text, err)
-	case slices.Contains(listeners, h.User.UID):
+	case slices.Contains(listeners, h.front()):
 		return ok("The gateway's user listens at port %d.", wanted)
 	case len(listeners) > 0:
 		return fail("A program of user %d listens at port %d.", listeners[0], wanted).

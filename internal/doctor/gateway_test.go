@@ -106,16 +106,21 @@ const (
 )
 
 var serviceTrials = []trial{
+	{"service.separation", "one user", func(f *fake) { f.dir("run/cellblock/front", 0o700, 990) }, doctor.Warn, "deploy/up"},
+	{"service.separation", "not yet", func(f *fake) {
+		f.remove("run/cellblock/front/serve.lock")
+		f.remove("run/cellblock/front")
+	}, doctor.NotApplicable, "not there yet"},
 	{"service.memory_min", "none", replace(gatewayCgroup+"/memory.min", "0"), doctor.Warn, "MemoryMin=256M"},
 	{"service.memory_min", "no controller", func(f *fake) { f.remove(gatewayCgroup) }, doctor.NotApplicable, "no say"},
-	{"service.memory_min", "no gateway", replace("proc/locks", "1: POSIX  ADVISORY  WRITE 77 08:01:4242 0 EOF"), doctor.NotApplicable, "No gateway holds /run/cellblock/serve.lock"},
-	{"service.memory_min", "never a gateway", func(f *fake) { f.remove("run/cellblock/serve.lock") }, doctor.NotApplicable, "No gateway"},
+	{"service.memory_min", "no gateway", replace("proc/locks", "1: POSIX  ADVISORY  WRITE 77 08:01:4242 0 EOF"), doctor.NotApplicable, "No gateway holds /run/cellblock/front/serve.lock"},
+	{"service.memory_min", "never a gateway", func(f *fake) { f.remove("run/cellblock/front/serve.lock") }, doctor.NotApplicable, "No gateway"},
 	{"service.memory_min", "closed", func(f *fake) { f.closed = []string{"proc/4321"} }, doctor.Unknown, "as root"},
 	{"service.oom_score", "as a kernel's", replace("proc/4321/oom_score_adj", "500"), doctor.Warn, "is 500"},
 	{"service.oom_score", "no number", replace("proc/4321/oom_score_adj", "x"), doctor.Unknown, "oom_score_adj"},
 	{"service.core_limit", "none", replace("proc/4321/limits", noLimits+"Max core file size        0                    unlimited            bytes"), doctor.Warn, "(0 unlimited bytes)"},
 	{"service.core_limit", "not told", replace("proc/4321/limits", noLimits), doctor.Unknown, "limits"},
 	{"service.core_limit", "a lock that is another's", func(f *fake) {
-		f.own("run/cellblock/serve.lock", fs.FileMode(0o600), 990)
+		f.own("run/cellblock/front/serve.lock", fs.FileMode(0o600), 990)
 	}, doctor.NotApplicable, "No gateway"},
 }

@@ -65,10 +65,11 @@ func good(t *testing.T) *fake {
 	f.dir("run/cellblock", 0o771|fs.ModeSticky, 0)
 	f.dir("var/lib/cellblock", 0o771|fs.ModeSticky, 0)
 	f.dir("run/cellblock/kernels", 0o700, 990)
-	f.dir("var/lib/cellblock/redis", 0o700, 990)
-	f.own("run/cellblock/serve.lock", 0o600, 990).Sys = &syscall.Stat_t{Uid: 990, Ino: 4242, Dev: unix.Mkdev(8, 1)}
+	f.dir("var/lib/cellblock/redis", 0o700, 991)
+	f.dir("run/cellblock/front", 0o700, 991)
+	f.own("run/cellblock/front/serve.lock", 0o600, 991).Sys = &syscall.Stat_t{Uid: 991, Ino: 4242, Dev: unix.Mkdev(8, 1)}
 	f.own("etc/cellblock/config.yaml", 0o640, 0)
-	f.own("var/lib/cellblock/secret.key", 0o600, 990)
+	f.own("var/lib/cellblock/secret.key", 0o600, 991)
 	f.own("usr/bin/newuidmap", 0o755|fs.ModeSetuid, 0)
 	f.own("usr/bin/newgidmap", 0o755, 0)
 	f.xattrs["/usr/bin/newgidmap"] = []byte{1, 0, 0, 2, 1 << 6, 0, 0, 0, 0, 0, 0, 0}

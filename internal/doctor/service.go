@@ -15,12 +15,38 @@ import (
 
 // serviceChecks are about the running gateway's process.
 var serviceChecks = []check{
+	{"service.separation", "Whoever takes over the process that the network reaches must not have all kernels and workspaces with it.",
+		"deploy/up, which runs the gateway and the launcher as two users", separation},
 	{"service.memory_min", "When memory runs out the gateway, which serves everybody, must be the last to lose it.",
 		"MemoryMin=256M under [Service] of the gateway's unit, and of user@.service and the slice around it", ofGateway(memoryMin)},
 	{"service.oom_score", "When memory runs out a kernel must be ended, not the gateway.",
 		"OOMScoreAdjust=0 under [Service] of the gateway's unit", ofGateway(outOfMemoryScore)},
 	{"service.core_limit", "A core file of the gateway holds tokens and people's messages.",
 		"LimitCORE=0 under [Service] of the gateway's unit, or ulimit -c 0 before it; deploy/up does that", ofGateway(coreLimit)},
+}
+
+// frontDir belongs to the user as whom the gateway runs, who may be another than the launcher's.
+func (h *Host) frontDir() string { return path.Join(h.Config.RunDir, "front") }
+
+// front is that user's id; the engine's user's where nothing says otherwise.
+func (h *Host) front() int {
+	if _, uid, err := h.stat(h.frontDir()); err == nil {
+		return uid
+	}
+	return h.User.UID
+}
+
+func separation(h *Host) verdict {
+	_, uid, err := h.stat(h.frontDir())
+	switch {
+	case absent(err):
+		return notApplicable("%s is not there yet; serve makes it.", h.frontDir())
+	case err != nil:
+		return unknown(h.frontDir(), err)
+	case uid == h.User.UID:
+		return warn("The gateway runs as the user who holds Podman.")
+	}
+	return ok("The gateway runs as user %d, who cannot reach Podman.", uid)
 }
 
 // ofGateway is a check of the process that holds the lock of a gateway.
@@ -38,7 +64,7 @@ func ofGateway(look func(*Host, string) verdict) func(*Host) verdict {
 }
 
 // lock is the file that a gateway with a Redis of its own holds.
-func (h *Host) lock() string { return path.Join(h.Config.RunDir, "serve.lock") }
+func (h *Host) lock() string { return path.Join(h.frontDir(), "serve.lock") }
 
 // gateway returns the directory in /proc of the process that holds the lock; empty when there is none.
 func (h *Host) gateway() (string, error) {

@@ -50,7 +50,7 @@ var fileTrials = []trial{
 	{"files.kernels_dir", "none", func(f *fake) { f.remove("run/cellblock/kernels") }, doctor.NotApplicable, "not there yet"},
 	{"files.redis_dir", "open", func(f *fake) { f.dir("var/lib/cellblock/redis", 0o750, 990) }, doctor.Fail, "chmod 0700"},
 	{"files.redis_dir", "another Redis", func(f *fake) { f.host.Config.Redis.URL = "rediss://:x@db/0" }, doctor.NotApplicable, "not the gateway's own"},
-	{"files.secret_key", "open", func(f *fake) { f.own("var/lib/cellblock/secret.key", 0o640, 990) }, doctor.Fail, "chmod 0600"},
+	{"files.secret_key", "open", func(f *fake) { f.own("var/lib/cellblock/secret.key", 0o640, 991) }, doctor.Fail, "chmod 0600"},
 	{"files.secret_key", "another's", func(f *fake) { f.own("var/lib/cellblock/secret.key", 0o600, 0) }, doctor.Fail, "belongs to user 0"},
 	{"files.secret_key", "none", func(f *fake) { f.remove("var/lib/cellblock/secret.key") }, doctor.NotApplicable, "serve makes it"},
 	{"files.config", "open", func(f *fake) { f.own("etc/cellblock/config.yaml", 0o666, 0) }, doctor.Fail, "chmod go-w"},

@@ -12,7 +12,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -129,33 +128,4 @@ func (s *Slip) Close() {
 		_ = unix.Munmap(s.page) // fails only for what is no mapping
 		s.page = nil
 	}
-}
-
-// Pass returns the control message that carries a slip's file over a Unix socket.
-func Pass(f *os.File) []byte { return unix.UnixRights(int(f.Fd())) }
-
-// Room is the space that a reader of control messages needs for one file.
-func Room() []byte { return make([]byte, unix.CmsgSpace(4)) }
-
-// Passed returns the file in a control message, or nil when there is none. All further ones are closed.
-func Passed(control []byte) *os.File {
-	messages, err := syscall.ParseSocketControlMessage(control)
-	if err != nil {
-		return nil
-	}
-	var first *os.File
-	for _, m := range messages {
-		fds, err := syscall.ParseUnixRights(&m)
-		if err != nil {
-			continue
-		}
-		for _, fd := range fds {
-			if first == nil {
-				first = os.NewFile(uintptr(fd), "receipts")
-			} else {
-				_ = unix.Close(fd)
-			}
-		}
-	}
-	return first
 }
