@@ -268,3 +268,19 @@ func TestSignals(t *testing.T) {
 		}
 	}
 }
+
+// While volumes of another kernel are being removed, Podman's list of all fails. A launch must not.
+func TestVolumesListedWhileOthersGo(t *testing.T) {
+	p := newPodman(t)
+	asked := 0
+	p.on("GET /volumes/json", func(w http.ResponseWriter, r *http.Request) {
+		if asked++; asked < 3 {
+			answer(500, `{"response":500,"message":"no volume with name x found in database: no such volume","cause":"no such volume"}`)(w, r)
+			return
+		}
+		answer(200, `[]`)(w, r)
+	})
+	if _, err := p.connect(t).UserIDs(t.Context()); err != nil || asked != 3 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+}

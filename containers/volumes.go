@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 
+	"github.com/containers/podman/v4/libpod/define"
 	"github.com/containers/podman/v4/pkg/bindings/volumes"
 	"github.com/containers/podman/v4/pkg/domain/entities"
 
@@ -80,12 +82,19 @@ func (e *Engine) makeWorkspace(ctx context.Context, l kernels.Launch) error {
 	return failure(ctx, "make the workspace of "+string(l.Record.Owner), err)
 }
 
+// listTries is how often a list of volumes is asked for while others are being removed.
+const listTries = 10
+
 // UserIDs returns the user ids of all owners who have a workspace, as its labels tell. Errors: kernels.ErrUnavailable.
 func (e *Engine) UserIDs(ctx context.Context) (map[kernels.Owner]int, error) {
 	call, cancel := e.conn.within(ctx, quickCall)
 	defer cancel()
 	mine := map[string][]string{"label": {labelInstance + "=" + e.cfg.Instance}}
 	found, err := volumes.List(call, new(volumes.ListOptions).WithFilters(mine))
+	// Podman lists names first and then looks each up: one that is removed meanwhile makes all of it fail.
+	for try := 1; err != nil && try < listTries && strings.Contains(err.Error(), define.ErrNoSuchVolume.Error()); try++ {
+		found, err = volumes.List(call, new(volumes.ListOptions).WithFilters(mine))
+	}
 	if err != nil {
 		return nil, failure(ctx, "list workspaces", err)
 	}

@@ -73,7 +73,7 @@ func (c *cell) Close(ctx context.Context) (left []string, err error) {
 	}
 	if c.weak {
 		// Without a process name space of its own, and without control groups, the engine ends only some of its processes.
-		_, err = c.level.survey(ctx, question{End: c.uid})
+		_, err = c.level.survey(ctx, question{End: c.uid, Init: c.place.PID})
 	}
 	if removed := c.level.cfg.Engine.Remove(ctx, c.handle); err != nil || removed != nil {
 		return nil, errors.Join(err, removed)
@@ -100,7 +100,7 @@ func (c *cell) remains(ctx context.Context) ([]string, error) {
 			left = append(left, "container or directory of "+c.handle)
 		}
 	}
-	seen, err := c.level.survey(ctx, question{UID: c.uid, Name: c.handle})
+	seen, err := c.level.survey(ctx, question{UID: c.uid, Name: c.handle, Init: c.place.PID})
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 
+	"cellblock.io/cellblock/containers"
 	"cellblock.io/cellblock/internal/prove"
 )
 
@@ -24,6 +25,7 @@ type question struct {
 	Layer   string   `json:"layer"`
 	Needles []string `json:"needles"`
 
+	Init int    `json:"init"` // process 1 of a place that has no process name space: it is ended, or still there
 	End  int    `json:"end"`  // whose processes, as this name space numbers users, are ended
 	UID  int    `json:"uid"`  // whose processes are looked for, as this name space numbers users
 	Name string `json:"name"` // what mounts are looked for by
@@ -65,6 +67,13 @@ func Survey(in io.Reader, out io.Writer) error {
 			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 				errs = append(errs, fmt.Errorf("end process %d: %w", pid, err))
 			}
+		}
+	}
+	if q.Init > 0 && runner(q.Init) {
+		if q.End > 0 {
+			errs = append(errs, syscall.Kill(q.Init, syscall.SIGKILL))
+		} else {
+			a.Left = append(a.Left, fmt.Sprintf("process %d of the place", q.Init))
 		}
 	}
 	if q.UID > 0 {
@@ -148,6 +157,12 @@ func (s *search) look(text []byte, where string) {
 			s.found = append(s.found, prove.Find{Needle: i, Where: strconv.QuoteToASCII(where)})
 		}
 	}
+}
+
+// runner reports whether a process is a place's: its number may be another's by now.
+func runner(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return err == nil && bytes.Contains(text, []byte(containers.ConfDir+"/runner.py"))
 }
 
 // processes lists those of a user.

@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
+	"cellblock.io/cellblock/containers"
 	"cellblock.io/cellblock/internal/prove"
 	"cellblock.io/cellblock/internal/prove/container"
 )
@@ -84,5 +86,26 @@ func TestSurveyLeft(t *testing.T) {
 func TestSurveyRefuses(t *testing.T) {
 	if err := container.Survey(strings.NewReader("nonsense"), new(bytes.Buffer)); err == nil {
 		t.Error("no error")
+	}
+}
+
+// A place without a process name space of its own is still there until it is ended by its number.
+func TestSurveyInit(t *testing.T) {
+	cmd := exec.Command("sh", "-c", "while :; do sleep 1; done", containers.ConfDir+"/runner.py")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pid := cmd.Process.Pid
+	const nobody = 1<<31 - 2 // whose processes are ended, too: there are none
+	if _, left := survey(t, fmt.Sprintf(`{"init":%d}`, pid)); !slices.Contains(left, fmt.Sprintf("process %d of the place", pid)) {
+		t.Errorf("left %q", left)
+	}
+	survey(t, fmt.Sprintf(`{"init":%d,"end":%d}`, pid, nobody))
+	if err := cmd.Wait(); err == nil {
+		t.Error("it was not ended")
+	}
+	if _, left := survey(t, fmt.Sprintf(`{"init":%d}`, os.Getpid())); len(left) > 0 {
+		t.Errorf("another process is taken for a place's: %q", left)
 	}
 }
