@@ -91,9 +91,16 @@ func TestSurveyRefuses(t *testing.T) {
 
 // A place without a process name space of its own is still there until it is ended by its number.
 func TestSurveyInit(t *testing.T) {
-	cmd := exec.Command("sh", "-c", "while :; do sleep 1; done", containers.ConfDir+"/runner.py")
+	cmd := exec.Command("sh", "-c", "echo; while :; do sleep 1; done", containers.ConfDir+"/runner.py")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 1)); err != nil { // now it is the program that it was started as
 		t.Fatal(err)
 	}
 	pid := cmd.Process.Pid
