@@ -4,6 +4,7 @@ package containers_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -131,6 +132,36 @@ func TestPodmanUserIDs(t *testing.T) {
 	ids, err := p.engine.UserIDs(t.Context())
 	if err != nil || len(ids) != 1 || ids["alice"] != owners["alice"] {
 		t.Errorf("user ids %v (%v)", ids, err)
+	}
+}
+
+// The copies of images are made without a kernel, and nothing but them stays.
+func TestPodmanCopyImages(t *testing.T) {
+	p := open(t)
+	for range 2 { // also when they are there already
+		if err := p.engine.CopyImages(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left := podman(t, "ps", "--all", "--quiet", "--filter", "name="+p.cfg.Instance); left != "" {
+		t.Errorf("left: %s", left)
+	}
+	var images []struct {
+		ID     string   `json:"id"`
+		Copies []string `json:"mapped-layers"`
+	}
+	store := podman(t, "info", "--format", "{{.Store.GraphRoot}}")
+	if err := json.Unmarshal([]byte(podman(t, "unshare", "cat", store+"/overlay-images/images.json")), &images); err != nil {
+		t.Fatal(err)
+	}
+	copies := 0
+	for _, image := range images {
+		if image.ID == p.spec.Image {
+			copies = len(image.Copies)
+		}
+	}
+	if copies != 1 {
+		t.Errorf("%d copies of the image", copies)
 	}
 }
 
