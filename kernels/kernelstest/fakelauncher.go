@@ -1,6 +1,7 @@
 package kernelstest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -203,6 +204,7 @@ func (w *World) List(ctx context.Context) ([]kernels.Instance, error) {
 			BridgeRunning: p.bridgeRunning,
 			Complete:      !p.half,
 			Death:         p.death,
+			Network:       cmp.Or(p.launch.Network, "none"),
 		})
 	}
 	return all, nil

@@ -69,7 +69,7 @@ func launchListed(t *testing.T, p Place) {
 		t.Fatalf("listed %+v, want one created %v", got, want.Created)
 	}
 	got.Record.Created = want.Created
-	if full := (kernels.Instance{Record: want, KernelRunning: true, BridgeRunning: true, Complete: true}); got != full {
+	if full := (kernels.Instance{Record: want, KernelRunning: true, BridgeRunning: true, Complete: true, Network: "none"}); got != full {
 		t.Errorf("listed %+v, want %+v", got, full)
 	}
 }
