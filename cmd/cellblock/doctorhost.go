@@ -52,7 +52,7 @@ func engineUser(cfg config.Config) doctor.User {
 	if uid := os.Geteuid(); uid != 0 {
 		return named(uid, os.Getegid())
 	}
-	for _, dir := range []string{kernelsDir(cfg), filepath.Join(cfg.StateDir, "redis"), filepath.Join(cfg.StateDir, "containers")} {
+	for _, dir := range []string{cfg.KernelsDir(), cfg.RedisDir(), filepath.Join(cfg.StateDir, "containers")} {
 		if info, err := os.Lstat(dir); err == nil {
 			if stat, ok := info.Sys().(*syscall.Stat_t); ok {
 				return named(int(stat.Uid), int(stat.Gid))
@@ -74,11 +74,11 @@ func named(uid, gid int) doctor.User {
 // not, for that would be another Podman than the gateway's.
 func askEngine(ctx context.Context, cfg config.Config) (doctor.Engine, error) {
 	if podmanService(cfg, nil).Ping(ctx) == nil {
-		survey, err := containers.Look(ctx, podmanSocket(cfg), imageNames(cfg))
+		survey, err := containers.Look(ctx, cfg.PodmanSocket(), imageNames(cfg))
 		return doctor.Engine{Survey: survey, Lasting: true}, err
 	}
 	if os.Geteuid() == 0 {
-		return doctor.Engine{}, fmt.Errorf("no Podman service answers at %s", podmanSocket(cfg))
+		return doctor.Engine{}, fmt.Errorf("no Podman service answers at %s", cfg.PodmanSocket())
 	}
 	dir, err := os.MkdirTemp("", "cellblock-doctor")
 	if err != nil {

@@ -80,10 +80,10 @@ func (a *app) explainKernel(ctx context.Context, o *office, owner kernels.Owner,
 
 // startedWith asks the launcher how a kernel is connected.
 func (a *app) startedWith(ctx context.Context, o *office, record kernels.Record) (string, error) {
-	if err := become(frontDir(o.cfg)); err != nil {
+	if err := become(o.cfg.FrontDir()); err != nil {
 		return "", err
 	}
-	list, err := launcher.NewClient(launcherSocket(o.cfg)).List(ctx)
+	list, err := launcher.NewClient(o.cfg.LauncherSocket()).List(ctx)
 	if err != nil {
 		return "", err
 	}

@@ -204,10 +204,10 @@ func (a *app) stop(ctx context.Context, o *office, records []kernels.Record) err
 
 // withManager calls fn with a Manager over the same Redis and launcher as the gateway's, as another gateway would have.
 func (a *app) withManager(ctx context.Context, o *office, fn func(*kernels.Manager) error) error {
-	if err := become(frontDir(o.cfg)); err != nil {
+	if err := become(o.cfg.FrontDir()); err != nil {
 		return err
 	}
-	m, err := newManager(o.cfg, launcher.NewClient(launcherSocket(o.cfg)), o.store, nil, a.logger("text", slog.LevelWarn))
+	m, err := newManager(o.cfg, launcher.NewClient(o.cfg.LauncherSocket()), o.store, nil, a.logger("text", slog.LevelWarn))
 	if err != nil {
 		return err
 	}

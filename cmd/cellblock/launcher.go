@@ -164,7 +164,7 @@ func (l *launching) haveNetworks() error {
 
 // inspect refuses what cannot work and takes note of what works but not as it should, by the rules of doctor.
 func (l *launching) inspect(ctx context.Context) error {
-	survey, err := containers.Look(ctx, podmanSocket(l.cfg), imageNames(l.cfg))
+	survey, err := containers.Look(ctx, l.cfg.PodmanSocket(), imageNames(l.cfg))
 	if err != nil {
 		return err
 	}

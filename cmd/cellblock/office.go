@@ -75,14 +75,14 @@ func reach(ctx context.Context, cfg config.Config, client *redis.Client) error {
 
 // officeKey reads the installation's key, which the gateway makes when it starts for the first time.
 func officeKey(cfg config.Config) (secret.Key, error) {
-	key, err := secret.Read(keyFile(cfg))
+	key, err := secret.Read(cfg.KeyFile())
 	switch {
 	case !errors.Is(err, fs.ErrNotExist):
 		return key, err
 	case cfg.Redis.URL == "":
 		return key, errNoGateway
 	}
-	return key, fmt.Errorf("there is no %s: start the gateway once, which makes it, or copy that of the gateways that share this Redis", keyFile(cfg))
+	return key, fmt.Errorf("there is no %s: start the gateway once, which makes it, or copy that of the gateways that share this Redis", cfg.KeyFile())
 }
 
 // redisURL is the address of the configured Redis, or of the private one.

@@ -16,21 +16,10 @@ import (
 	"cellblock.io/cellblock/internal/config"
 )
 
-// The places below run_dir. Whose they are says which user the front and which the launcher runs as: whoever makes run_dir
-// for two of them, as deploy/up does, makes these four too.
-func frontDir(cfg config.Config) string    { return filepath.Join(cfg.RunDir, "front") }    // of serve, closed to others
-func engineDir(cfg config.Config) string   { return filepath.Join(cfg.RunDir, "engine") }   // of the launcher, closed to others
-func kernelsDir(cfg config.Config) string  { return filepath.Join(cfg.RunDir, "kernels") }  // of the launcher too: one directory per kernel
-func launcherDir(cfg config.Config) string { return filepath.Join(cfg.RunDir, "launcher") } // of the launcher, which serve may pass
-
-func launcherSocket(cfg config.Config) string {
-	return filepath.Join(launcherDir(cfg), "launcher.sock")
-}
-
 // takeFront makes the directories of serve and takes the lock that keeps a second one from ending the private Redis under
 // the first. release gives the lock back; so does the process's end, however it comes.
 func takeFront(cfg config.Config) (release func(), err error) {
-	for key, dir := range map[string]string{"state_dir": cfg.StateDir, "run_dir": frontDir(cfg)} {
+	for key, dir := range map[string]string{"state_dir": cfg.StateDir, "run_dir": cfg.FrontDir()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make %s: %w; name a directory of this user's, or run as the user for whom deploy/up made it", key, err)
 		}
@@ -38,7 +27,7 @@ func takeFront(cfg config.Config) (release func(), err error) {
 	if cfg.Redis.URL != "" {
 		return func() {}, nil
 	}
-	release, err = lock(filepath.Join(frontDir(cfg), "serve.lock"))
+	release, err = lock(cfg.ServeLock())
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		// Also root cannot open another user's file for writing there: the directory may be sticky.
@@ -55,7 +44,7 @@ const predecessorLimit = time.Minute
 // takeLauncher makes the directories of a launcher and takes its lock, for which it waits: the launcher of a gateway that
 // was killed ends by itself.
 func takeLauncher(ctx context.Context, cfg config.Config) (release func(), err error) {
-	for _, dir := range []string{engineDir(cfg), launcherDir(cfg)} {
+	for _, dir := range []string{cfg.EngineDir(), cfg.LauncherDir()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make %s: %w; name a directory of this user's as run_dir, or run as the user for whom deploy/up made it", dir, err)
 		}
@@ -66,7 +55,7 @@ func takeLauncher(ctx context.Context, cfg config.Config) (release func(), err e
 	ctx, cancel := context.WithTimeout(ctx, predecessorLimit)
 	defer cancel()
 	for {
-		release, err := lock(filepath.Join(engineDir(cfg), "launcher.lock"))
+		release, err := lock(filepath.Join(cfg.EngineDir(), "launcher.lock"))
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return release, err
 		}
@@ -93,7 +82,7 @@ func lock(path string) (release func(), err error) {
 // listenForFront opens the launcher's socket. The directory decides who gets there, and peer credentials who is heard.
 // It is called with the launcher's lock held: a socket that is there already is nobody's.
 func listenForFront(cfg config.Config) (*net.UnixListener, error) {
-	path := launcherSocket(cfg)
+	path := cfg.LauncherSocket()
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("listen for the gateway: %w", err)
 	}
@@ -124,14 +113,14 @@ func ownerOf(path string) (uid int, err error) {
 // mayAsk are the users whose processes a launcher hears: its own, and the one to whom the place of serve belongs.
 func mayAsk(cfg config.Config) func(uid int) bool {
 	return func(uid int) bool {
-		front, err := ownerOf(frontDir(cfg))
+		front, err := ownerOf(cfg.FrontDir())
 		return uid == os.Geteuid() || err == nil && uid == front
 	}
 }
 
 // separate reports whether the launcher runs, or is to be run, as another user than this process.
 func separate(cfg config.Config) bool {
-	owner, err := ownerOf(launcherDir(cfg))
+	owner, err := ownerOf(cfg.LauncherDir())
 	return err == nil && owner != os.Geteuid()
 }
 

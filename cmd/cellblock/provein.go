@@ -72,7 +72,7 @@ func (a *app) proveAll(ctx context.Context, probes []prove.Probe) (*prove.Report
 // proveRedis connects to Redis for a canary there. Where it is another user's than Podman's there is none: the report says
 // so, and what breaks out of a kernel would be the user who cannot reach it either.
 func proveRedis(ctx context.Context, cfg config.Config) (planted prove.Redis, forget func(), err error) {
-	if front, err := ownerOf(frontDir(cfg)); err == nil && front != os.Geteuid() {
+	if front, err := ownerOf(cfg.FrontDir()); err == nil && front != os.Geteuid() {
 		return nil, func() {}, nil
 	}
 	key, err := officeKey(cfg)
@@ -164,7 +164,7 @@ func (a *app) proveProgress() func(done, total int, what string) {
 
 // provePlace makes the directory of a run. One run at a time: the next removes what one before has left.
 func provePlace(cfg config.Config) (dir string, release func(), err error) {
-	dir = filepath.Join(engineDir(cfg), "prove")
+	dir = filepath.Join(cfg.EngineDir(), "prove")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", nil, fmt.Errorf("make a directory for the run: %w; prove runs as the gateway's user: deploy/enter -- cellblock prove", err)
 	}

@@ -72,7 +72,7 @@ func (a *app) serve(ctx context.Context, cfg config.Config) error {
 		return err
 	}
 	defer release()
-	key, err := secret.Make(keyFile(cfg))
+	key, err := secret.Make(cfg.KeyFile())
 	if err != nil {
 		return err
 	}
@@ -205,7 +205,7 @@ func (s *server) lookAtRedis(ctx context.Context, address string) {
 // reachLauncher finds the process that starts kernels. One of another user's is waited for by those who need it; one of
 // this user's is run where none answers.
 func (s *server) reachLauncher(ctx context.Context, a *app) error {
-	s.launcher = launcher.NewClient(launcherSocket(s.cfg))
+	s.launcher = launcher.NewClient(s.cfg.LauncherSocket())
 	if separate(s.cfg) {
 		s.log.Info("the launcher is another user's: this process cannot reach Podman, kernels or workspaces")
 		return nil

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -26,13 +25,10 @@ import (
 // drainGrace is how long launches in flight may go on when the gateway ends.
 const drainGrace = 10 * time.Second
 
-// keyFile holds the key that signs what is written to Redis and makes the passwords of a private one.
-func keyFile(cfg config.Config) string { return filepath.Join(cfg.StateDir, "secret.key") }
-
 func privateRedis(cfg config.Config, key secret.Key, log *slog.Logger) *redisserver.Server {
 	return redisserver.New(redisserver.Config{
-		Dir:    filepath.Join(cfg.StateDir, "redis"),
-		Socket: filepath.Join(frontDir(cfg), "redis.sock"),
+		Dir:    cfg.RedisDir(),
+		Socket: filepath.Join(cfg.FrontDir(), "redis.sock"),
 		Key:    key,
 		Binary: cfg.Redis.Command,
 		Log:    log,
@@ -40,15 +36,7 @@ func privateRedis(cfg config.Config, key secret.Key, log *slog.Logger) *redisser
 }
 
 func podmanService(cfg config.Config, log *slog.Logger) *podmanservice.Service {
-	return podmanservice.New(podmanservice.Config{Socket: podmanSocket(cfg), Command: cfg.Podman.Command, Log: log})
-}
-
-// podmanSocket is the path of Podman's socket.
-func podmanSocket(cfg config.Config) string {
-	if s := cfg.Podman.Socket; s != "" && s != "auto" {
-		return strings.TrimPrefix(s, "unix://")
-	}
-	return filepath.Join(engineDir(cfg), "podman.sock")
+	return podmanservice.New(podmanservice.Config{Socket: cfg.PodmanSocket(), Command: cfg.Podman.Command, Log: log})
 }
 
 func newAuth(cfg config.Config, key secret.Key, client *redis.Client, log *slog.Logger) (*auth.Service, error) {
@@ -92,8 +80,8 @@ func connectEngine(ctx context.Context, cfg config.Config, o *outlets, log *slog
 // engineConfig is what kernels run with.
 func engineConfig(cfg config.Config, log *slog.Logger) containers.Config {
 	return containers.Config{
-		Socket:         podmanSocket(cfg),
-		RunDir:         kernelsDir(cfg),
+		Socket:         cfg.PodmanSocket(),
+		RunDir:         cfg.KernelsDir(),
 		Instance:       cfg.Instance,
 		BridgeImage:    cfg.BridgeImage,
 		BridgeArgs:     bridgeArgs(cfg.Output),

@@ -3,7 +3,6 @@ package doctor
 import (
 	"io/fs"
 	"net/url"
-	"path"
 
 	"cellblock.io/cellblock/containers"
 )
@@ -15,7 +14,7 @@ var fileChecks = []check{
 	{"files.state_dir", "Whoever may swap entries of state_dir puts other data in the place of people's.",
 		"", func(h *Host) verdict { return h.guarded("state_dir", h.Config.StateDir) }},
 	{"files.kernels_dir", "The sockets of all kernels lie below, open to everybody who gets that far.",
-		"", func(h *Host) verdict { return h.private(path.Join(h.Config.RunDir, "kernels"), h.User.UID) }},
+		"", func(h *Host) verdict { return h.private(h.Config.KernelsDir(), h.User.UID) }},
 	{"files.redis_dir", "Redis' data say who may do what.",
 		"", redisDirectory},
 	{"files.secret_key", "Whoever reads the installation's key signs users and tokens of their own.",
@@ -61,12 +60,12 @@ func redisDirectory(h *Host) verdict {
 	if h.Config.Redis.URL != "" {
 		return notApplicable("Redis is not the gateway's own.")
 	}
-	return h.private(path.Join(h.Config.StateDir, "redis"), h.front())
+	return h.private(h.Config.RedisDir(), h.front())
 }
 
 // secretKey wants a file that is nobody else's to read or to change.
 func secretKey(h *Host) verdict {
-	file := path.Join(h.Config.StateDir, "secret.key")
+	file := h.Config.KeyFile()
 	mode, uid, err := h.stat(file)
 	switch {
 	case absent(err):

@@ -25,24 +25,22 @@ var serviceChecks = []check{
 		"LimitCORE=0 under [Service] of the gateway's unit, or ulimit -c 0 before it; deploy/up does that", ofGateway(coreLimit)},
 }
 
-// frontDir belongs to the user as whom the gateway runs, who may be another than the launcher's.
-func (h *Host) frontDir() string { return path.Join(h.Config.RunDir, "front") }
-
-// front is that user's id; the engine's user's where nothing says otherwise.
+// front is the id of the user as whom the gateway runs, who may be another than the engine's; the engine's user's where
+// nothing says otherwise.
 func (h *Host) front() int {
-	if _, uid, err := h.stat(h.frontDir()); err == nil {
+	if _, uid, err := h.stat(h.Config.FrontDir()); err == nil {
 		return uid
 	}
 	return h.User.UID
 }
 
 func separation(h *Host) verdict {
-	_, uid, err := h.stat(h.frontDir())
+	_, uid, err := h.stat(h.Config.FrontDir())
 	switch {
 	case absent(err):
-		return notApplicable("%s is not there yet; serve makes it.", h.frontDir())
+		return notApplicable("%s is not there yet; serve makes it.", h.Config.FrontDir())
 	case err != nil:
-		return unknown(h.frontDir(), err)
+		return unknown(h.Config.FrontDir(), err)
 	case uid == h.User.UID:
 		return warn("The gateway runs as the user who holds Podman.")
 	}
@@ -57,18 +55,15 @@ func ofGateway(look func(*Host, string) verdict) func(*Host) verdict {
 			return unknown("The gateway's process", err)
 		}
 		if process == "" {
-			return notApplicable("No gateway holds %s.", h.lock())
+			return notApplicable("No gateway holds %s.", h.Config.ServeLock())
 		}
 		return look(h, process)
 	}
 }
 
-// lock is the file that a gateway with a Redis of its own holds.
-func (h *Host) lock() string { return path.Join(h.frontDir(), "serve.lock") }
-
 // gateway returns the directory in /proc of the process that holds the lock; empty when there is none.
 func (h *Host) gateway() (string, error) {
-	info, err := fs.Stat(h.FS, rel(h.lock()))
+	info, err := fs.Stat(h.FS, rel(h.Config.ServeLock()))
 	if absent(err) {
 		return "", nil
 	}
@@ -77,7 +72,7 @@ func (h *Host) gateway() (string, error) {
 	}
 	stat, known := info.Sys().(*syscall.Stat_t)
 	if !known {
-		return "", fmt.Errorf("%s has no inode", h.lock())
+		return "", fmt.Errorf("%s has no inode", h.Config.ServeLock())
 	}
 	locks, err := h.lines("/proc/locks")
 	if err != nil {
