@@ -5,7 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"cellblock.io/cellblock/internal/descriptor"
+	"cellblock.io/cellblock/internal/unixsocket"
 	"cellblock.io/cellblock/kernels/receipt"
 )
 
@@ -29,7 +29,7 @@ func send(bridge net.Conn, request []byte) (*teller, error) {
 		return nil, err
 	}
 	defer file.Close()
-	n, _, err := socket.WriteMsgUnix(request, descriptor.Pass(file.Fd()), nil)
+	n, _, err := socket.WriteMsgUnix(request, unixsocket.Pass(file.Fd()), nil)
 	if err == nil && n < len(request) {
 		_, err = socket.Write(request[n:])
 	}

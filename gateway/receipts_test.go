@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"cellblock.io/cellblock/gateway"
-	"cellblock.io/cellblock/internal/descriptor"
+	"cellblock.io/cellblock/internal/unixsocket"
 	"cellblock.io/cellblock/kernels/receipt"
 )
 
@@ -20,9 +20,9 @@ func (c *slipConn) Read(p []byte) (int, error) {
 	if c.slip != nil {
 		return c.UnixConn.Read(p)
 	}
-	room := descriptor.Room()
+	room := unixsocket.Room()
 	n, controls, _, _, err := c.ReadMsgUnix(p, room)
-	if passed := descriptor.Passed(room[:controls]); passed != nil {
+	if passed := unixsocket.Passed(room[:controls]); passed != nil {
 		defer passed.Close()
 		c.slip, err = receipt.Open(passed)
 	}

@@ -17,7 +17,7 @@ type Manager struct {
 	log    *slog.Logger
 	holder string // this process among those that share leases
 
-	turns turns
+	turns turnTable
 	known lastKnown
 
 	queue  chan launch   // starts on their way to Run

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"cellblock.io/cellblock/internal/turns"
 )
 
 // leaseTime is how long a gateway that was killed keeps others from what it was changing.
@@ -26,98 +28,69 @@ var (
 // errBusy is the answer to one who does not wait for its turn.
 var errBusy = errors.New("being changed by somebody else")
 
-// turns serialises changes by name within this process; between gateways, leases of the same names do.
-type turns struct {
-	mu    sync.Mutex
-	taken map[string]*turn
+// turnTable serialises changes by name within this process; between gateways, leases of the same names do.
+type turnTable struct {
+	queue turns.Turns
+
+	mu   sync.Mutex
+	held map[string]*turn // of those who have theirs
 }
 
 // turn is the right to change one thing.
 type turn struct {
-	token chan struct{} // capacity 1, full while the turn is taken
+	give func()
 	// exited has room for one notice that the engine saw a process of the kernel end.
 	exited chan struct{}
-
-	users  int                     // who has it or waits for it; guarded by turns.mu
-	held   bool                    // somebody has it; guarded by turns.mu
-	cancel context.CancelCauseFunc // breaks off what the holder does, or nil; guarded by turns.mu
+	cancel context.CancelCauseFunc // breaks off what the holder does, or nil; guarded by turnTable.mu
 }
 
 // enter takes the turn of that name; errBusy when it is taken and wait is false.
-func (ts *turns) enter(ctx context.Context, name string, wait bool) (*turn, error) {
-	t := ts.use(name)
-	select {
-	case t.token <- struct{}{}:
-	default:
-		if !wait {
-			ts.drop(name, t)
-			return nil, errBusy
-		}
-		select {
-		case t.token <- struct{}{}:
-		case <-ctx.Done():
-			ts.drop(name, t)
-			return nil, fmt.Errorf("wait for another change: %w", context.Cause(ctx))
+func (ts *turnTable) enter(ctx context.Context, name string, wait bool) (*turn, error) {
+	give, err := ts.queue.Try(name), errBusy
+	if give == nil && wait {
+		if give, err = ts.queue.Take(ctx, name); err != nil {
+			err = fmt.Errorf("wait for another change: %w", err)
 		}
 	}
+	if give == nil {
+		return nil, err
+	}
+	t := &turn{give: give, exited: make(chan struct{}, 1)}
 	ts.mu.Lock()
-	t.held = true
-	ts.mu.Unlock()
+	defer ts.mu.Unlock()
+	if ts.held == nil {
+		ts.held = make(map[string]*turn)
+	}
+	ts.held[name] = t
 	return t, nil
 }
 
 // leave gives the turn back. It reports whether a notice came that the holder has not looked at.
-func (ts *turns) leave(name string, t *turn) (unseen bool) {
+func (ts *turnTable) leave(name string, t *turn) (unseen bool) {
 	ts.mu.Lock()
-	t.held, t.cancel = false, nil
+	delete(ts.held, name)
 	select {
 	case <-t.exited:
 		unseen = true
 	default:
 	}
 	ts.mu.Unlock()
-	<-t.token
-	ts.drop(name, t)
+	t.give()
 	return unseen
 }
 
-// use counts one more user of a turn and makes it if there was none.
-func (ts *turns) use(name string) *turn {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	t := ts.taken[name]
-	if t == nil {
-		t = &turn{token: make(chan struct{}, 1), exited: make(chan struct{}, 1)}
-		if ts.taken == nil {
-			ts.taken = make(map[string]*turn)
-		}
-		ts.taken[name] = t
-	}
-	t.users++
-	return t
-}
-
-// drop counts one user less and forgets a turn that nobody uses.
-func (ts *turns) drop(name string, t *turn) {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	if t.users--; t.users == 0 {
-		delete(ts.taken, name)
-	}
-}
-
 // breakable lets breakOff end what the holder does.
-func (ts *turns) breakable(t *turn, cancel context.CancelCauseFunc) {
+func (ts *turnTable) breakable(t *turn, cancel context.CancelCauseFunc) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	t.cancel = cancel
 }
 
 // breakOff ends what the holder of that turn does, if it allows that.
-func (ts *turns) breakOff(name string, cause error) {
+func (ts *turnTable) breakOff(name string, cause error) {
 	ts.mu.Lock()
 	var cancel context.CancelCauseFunc
-	if t := ts.taken[name]; t != nil {
+	if t := ts.held[name]; t != nil {
 		cancel = t.cancel
 	}
 	ts.mu.Unlock()
@@ -127,11 +100,11 @@ func (ts *turns) breakOff(name string, cause error) {
 }
 
 // notice tells the holder of that turn, if there is one, that a process ended.
-func (ts *turns) notice(name string) (told bool) {
+func (ts *turnTable) notice(name string) (told bool) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	t := ts.taken[name]
-	if t == nil || !t.held {
+	t := ts.held[name]
+	if t == nil {
 		return false
 	}
 	select {

@@ -58,7 +58,7 @@ func (c *Client) Peer(ctx context.Context) (uid int, err error) {
 		return -1, lost(ctx, "look for the launcher", err)
 	}
 	defer conn.Close()
-	return peerOf(conn)
+	return uidOf(conn)
 }
 
 // Problems returns what is wrong on the launcher's side, in sentences for people.

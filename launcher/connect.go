@@ -12,7 +12,7 @@ import (
 	"net/http"
 	"time"
 
-	"cellblock.io/cellblock/internal/descriptor"
+	"cellblock.io/cellblock/internal/unixsocket"
 	"cellblock.io/cellblock/kernels"
 )
 
@@ -67,7 +67,7 @@ func pass(to net.Conn, socket *net.UnixConn) error {
 		return err
 	}
 	var sent error
-	err = raw.Control(func(fd uintptr) { _, _, sent = asker.WriteMsgUnix([]byte(passed), descriptor.Pass(fd), nil) })
+	err = raw.Control(func(fd uintptr) { _, _, sent = asker.WriteMsgUnix([]byte(passed), unixsocket.Pass(fd), nil) })
 	return errors.Join(err, sent)
 }
 
@@ -99,9 +99,9 @@ func (c *Client) Dial(ctx context.Context, handle string) (net.Conn, error) {
 
 // receive reads the answer to connect. Whatever else comes with it is closed.
 func receive(conn *net.UnixConn) (net.Conn, error) {
-	head, room := make([]byte, maxHead), descriptor.Room()
+	head, room := make([]byte, maxHead), unixsocket.Room()
 	n, controls, _, _, err := conn.ReadMsgUnix(head, room)
-	file := descriptor.Passed(room[:controls])
+	file := unixsocket.Passed(room[:controls])
 	if file != nil {
 		defer file.Close()
 	}

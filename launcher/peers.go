@@ -1,12 +1,11 @@
 package launcher
 
 import (
-	"fmt"
 	"log/slog"
 	"net"
 	"sync"
 
-	"golang.org/x/sys/unix"
+	"cellblock.io/cellblock/internal/unixsocket"
 )
 
 // peers is a listener that lets in the processes of some users only, and so many connections at once.
@@ -26,7 +25,7 @@ func (p *peers) Accept() (net.Conn, error) {
 			<-p.places
 			return nil, err
 		}
-		uid, err := peerOf(conn)
+		uid, err := uidOf(conn)
 		if err == nil && p.may(uid) {
 			return &guest{UnixConn: conn, leave: sync.OnceFunc(func() { <-p.places })}, nil
 		}
@@ -48,19 +47,11 @@ func (g *guest) Close() error {
 	return g.UnixConn.Close()
 }
 
-// peerOf returns the user of the process at the other end of a connection, as the system knows it: of the one that
-// connected, or of the one that listened.
-func peerOf(conn *net.UnixConn) (uid int, err error) {
-	raw, err := conn.SyscallConn()
+// uidOf returns the user of the process at the other end of a connection.
+func uidOf(conn *net.UnixConn) (int, error) {
+	peer, err := unixsocket.Peer(conn)
 	if err != nil {
-		return -1, fmt.Errorf("look who is there: %w", err)
-	}
-	var peer *unix.Ucred
-	if e := raw.Control(func(fd uintptr) { peer, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); e != nil {
-		err = e
-	}
-	if err != nil {
-		return -1, fmt.Errorf("look who is there: %w", err)
+		return -1, err
 	}
 	return int(peer.Uid), nil
 }

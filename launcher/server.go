@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -12,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"cellblock.io/cellblock/internal/turns"
 	"cellblock.io/cellblock/kernels"
 )
 
@@ -31,7 +31,7 @@ type Config struct {
 // Server serves an engine to another process.
 type Server struct {
 	cfg     Config
-	turns   turns
+	turns   turns.Turns
 	changes chan struct{}  // a place for each change at once
 	calls   sync.WaitGroup // handlers that run
 }
@@ -44,7 +44,7 @@ func NewServer(cfg Config) *Server {
 	if cfg.Problems == nil {
 		cfg.Problems = func(context.Context) []string { return nil }
 	}
-	return &Server{cfg: cfg, turns: turns{of: map[string]*turn{}}, changes: make(chan struct{}, maxChanges)}
+	return &Server{cfg: cfg, changes: make(chan struct{}, maxChanges)}
 }
 
 // Run serves ln until ctx ends, then lets calls in flight end for up to ten seconds, breaks off the others, waits until
@@ -62,7 +62,7 @@ func (s *Server) Run(ctx context.Context, ln *net.UnixListener) error {
 		ReadHeaderTimeout: headerLimit,
 		MaxHeaderBytes:    maxHead,
 		BaseContext:       func(net.Listener) context.Context { return requests },
-		ErrorLog:          log.New(httpLog{s.cfg.Log}, "", 0),
+		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelWarn),
 	}
 	srv.SetKeepAlivesEnabled(false)
 	var failure error
@@ -84,14 +84,6 @@ func (s *Server) Run(ctx context.Context, ln *net.UnixListener) error {
 	serving.Wait()
 	s.calls.Wait()
 	return failure
-}
-
-// httpLog takes what the HTTP server itself has to say; of us it says only that something panicked.
-type httpLog struct{ log *slog.Logger }
-
-func (l httpLog) Write(text []byte) (int, error) {
-	l.log.Warn("http server", "message", string(text))
-	return len(text), nil
 }
 
 // handler serves all verbs. Watches end when ending does.
@@ -136,7 +128,7 @@ func (s *Server) change(ctx context.Context, handle string, do func(context.Cont
 	}
 	ctx, cancel := context.WithTimeout(ctx, changeLimit)
 	defer cancel()
-	give, err := s.turns.take(ctx, handle)
+	give, err := s.turns.Take(ctx, handle)
 	if err != nil {
 		return fmt.Errorf("wait for another change of kernel %s: %w: %w", handle, kernels.ErrUnavailable, err)
 	}

@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"cellblock.io/cellblock/internal/unixsocket"
 )
 
 const (
@@ -114,13 +114,8 @@ func (s *Service) follow(ctx context.Context, conn *net.UnixConn) error {
 
 // ours returns the process id of the listener when a gateway with this configuration has started it, else 0.
 func (s *Service) ours(conn *net.UnixConn) int {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return 0
-	}
-	var peer *unix.Ucred
-	err = raw.Control(func(fd uintptr) { peer, _ = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
-	if err != nil || peer == nil || peer.Pid <= 0 {
+	peer, err := unixsocket.Peer(conn)
+	if err != nil || peer.Pid <= 0 {
 		return 0
 	}
 	line, err := os.ReadFile(filepath.Join("/proc", fmt.Sprint(peer.Pid), "cmdline"))

@@ -1,5 +1,6 @@
-// Package descriptor passes open files between processes over Unix sockets (unix(7), SCM_RIGHTS).
-package descriptor
+// Package unixsocket is for what only Unix sockets do: they pass open files between processes (unix(7), SCM_RIGHTS), and the
+// system tells who is at the other end.
+package unixsocket
 
 import (
 	"os"

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"cellblock.io/cellblock/internal/descriptor"
+	"cellblock.io/cellblock/internal/unixsocket"
 	"cellblock.io/cellblock/kernels/receipt"
 )
 
@@ -35,12 +35,12 @@ func (b *batchConn) Read(p []byte) (int, error) {
 }
 
 func (b *batchConn) readFirst(conn *net.UnixConn, p []byte) (int, error) {
-	room := descriptor.Room()
+	room := unixsocket.Room()
 	n, controls, _, _, err := conn.ReadMsgUnix(p, room)
 	if n > 0 {
 		b.begun = true
 	}
-	if passed := descriptor.Passed(room[:controls]); passed != nil {
+	if passed := unixsocket.Passed(room[:controls]); passed != nil {
 		defer passed.Close()
 		slip, err := receipt.Open(passed)
 		if err != nil {

@@ -15,7 +15,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"cellblock.io/cellblock/internal/descriptor"
+	"cellblock.io/cellblock/internal/unixsocket"
 	"cellblock.io/cellblock/kernels"
 	"cellblock.io/cellblock/kernels/receipt"
 )
@@ -50,7 +50,7 @@ func (r *rig) through(session string) *gateway {
 	defer file.Close()
 	head := "GET /api/kernels/a-b-c-d-e/channels?session_id=" + session + " HTTP/1.1\r\nHost: bridge\r\nConnection: Upgrade\r\n" +
 		kernels.ConnectionHeader + ": of-" + session + "\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-	if _, _, err := g.raw.WriteMsgUnix([]byte(head), descriptor.Pass(file.Fd()), nil); err != nil {
+	if _, _, err := g.raw.WriteMsgUnix([]byte(head), unixsocket.Pass(file.Fd()), nil); err != nil {
 		r.Fatal(err)
 	}
 	g.readHead()
@@ -292,7 +292,7 @@ func TestReceiptsOfRefusedConnectionsAreGivenUp(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := conn.(*net.UnixConn).WriteMsgUnix([]byte("GET /nowhere HTTP/1.0\r\n\r\n"), descriptor.Pass(file.Fd()), nil); err != nil {
+		if _, _, err := conn.(*net.UnixConn).WriteMsgUnix([]byte("GET /nowhere HTTP/1.0\r\n\r\n"), unixsocket.Pass(file.Fd()), nil); err != nil {
 			t.Fatal(err)
 		}
 		if answer, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.0 404") {
@@ -314,7 +314,7 @@ func TestReceiptsOfRefusedConnectionsAreGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	if _, _, err := conn.(*net.UnixConn).WriteMsgUnix([]byte("GET /healthz HTTP/1.0\r\n\r\n"), descriptor.Pass(file.Fd()), nil); err != nil {
+	if _, _, err := conn.(*net.UnixConn).WriteMsgUnix([]byte("GET /healthz HTTP/1.0\r\n\r\n"), unixsocket.Pass(file.Fd()), nil); err != nil {
 		t.Fatal(err)
 	}
 	if answer, _ := io.ReadAll(conn); bytes.Contains(answer, []byte("200 OK")) {

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"cellblock.io/cellblock/internal/descriptor"
+	"cellblock.io/cellblock/internal/unixsocket"
 	"cellblock.io/cellblock/kernels/receipt"
 )
 
@@ -109,16 +109,16 @@ func TestFilesPassOverASocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer writer.Close()
-	if _, _, err := ends[0].WriteMsgUnix([]byte("x"), descriptor.Pass(f.Fd()), nil); err != nil {
+	if _, _, err := ends[0].WriteMsgUnix([]byte("x"), unixsocket.Pass(f.Fd()), nil); err != nil {
 		t.Fatal(err)
 	}
 	f.Close()
-	b, room := make([]byte, 10), descriptor.Room()
+	b, room := make([]byte, 10), unixsocket.Room()
 	n, controls, _, _, err := ends[1].ReadMsgUnix(b, room)
 	if err != nil || n != 1 {
 		t.Fatalf("%d bytes, %v", n, err)
 	}
-	passed := descriptor.Passed(room[:controls])
+	passed := unixsocket.Passed(room[:controls])
 	if passed == nil {
 		t.Fatal("no file came")
 	}
@@ -132,7 +132,7 @@ func TestFilesPassOverASocket(t *testing.T) {
 	if got := reader.Read().Handed; got != 3 {
 		t.Errorf("read %d", got)
 	}
-	if descriptor.Passed(nil) != nil {
+	if unixsocket.Passed(nil) != nil {
 		t.Error("a file out of nothing")
 	}
 }
