@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -53,10 +52,8 @@ func engineUser(cfg config.Config) doctor.User {
 		return named(uid, os.Getegid())
 	}
 	for _, dir := range []string{cfg.KernelsDir(), cfg.RedisDir(), filepath.Join(cfg.StateDir, "containers")} {
-		if info, err := os.Lstat(dir); err == nil {
-			if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-				return named(int(stat.Uid), int(stat.Gid))
-			}
+		if uid, gid, err := ownerOf(dir); err == nil {
+			return named(uid, gid)
 		}
 	}
 	return doctor.User{}
@@ -88,14 +85,12 @@ func askEngine(ctx context.Context, cfg config.Config) (doctor.Engine, error) {
 	ctx, cancel := context.WithTimeout(ctx, podmanStart)
 	defer cancel()
 	socket := filepath.Join(dir, "podman.sock")
-	service := podmanservice.New(podmanservice.Config{Socket: socket, Command: cfg.Podman.Command})
-	parts := newStack()
-	parts.start("podman", service.Run)
 	var survey containers.Survey
-	if err = parts.await(ctx, podmanStart, service.Ready); err == nil {
+	err = withPodman(ctx, podmanservice.Config{Socket: socket, Command: cfg.Podman.Command}, func() (err error) {
 		survey, err = containers.Look(ctx, socket, imageNames(cfg))
-	}
-	return doctor.Engine{Survey: survey}, errors.Join(err, parts.stop())
+		return err
+	})
+	return doctor.Engine{Survey: survey}, err
 }
 
 // askRedis asks the configured Redis, or the private one as the user that looks after it.

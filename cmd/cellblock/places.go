@@ -48,7 +48,7 @@ func takeLauncher(ctx context.Context, cfg config.Config) (release func(), err e
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make %s: %w; name a directory of this user's as run_dir, or run as the user for whom deploy/up made it", dir, err)
 		}
-		if owner, err := ownerOf(dir); err != nil || owner != os.Geteuid() {
+		if owner, _, err := ownerOf(dir); err != nil || owner != os.Geteuid() {
 			return nil, fmt.Errorf("%s belongs to user %d, as whom the launcher runs (%w)", dir, owner, errors.Join(err, fs.ErrPermission))
 		}
 	}
@@ -97,30 +97,30 @@ func listenForFront(cfg config.Config) (*net.UnixListener, error) {
 	return ln, nil
 }
 
-// ownerOf is the user to whom a file belongs.
-func ownerOf(path string) (uid int, err error) {
+// ownerOf is the user and the group to whom a file belongs.
+func ownerOf(path string) (uid, gid int, err error) {
 	info, err := os.Lstat(path)
 	if err != nil {
-		return -1, err
+		return -1, -1, err
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
-		return -1, fmt.Errorf("%s has no owner", path)
+		return -1, -1, fmt.Errorf("%s has no owner", path)
 	}
-	return int(stat.Uid), nil
+	return int(stat.Uid), int(stat.Gid), nil
 }
 
 // mayAsk are the users whose processes a launcher hears: its own, and the one to whom the place of serve belongs.
 func mayAsk(cfg config.Config) func(uid int) bool {
 	return func(uid int) bool {
-		front, err := ownerOf(cfg.FrontDir())
+		front, _, err := ownerOf(cfg.FrontDir())
 		return uid == os.Geteuid() || err == nil && uid == front
 	}
 }
 
 // separate reports whether the launcher runs, or is to be run, as another user than this process.
 func separate(cfg config.Config) bool {
-	owner, err := ownerOf(cfg.LauncherDir())
+	owner, _, err := ownerOf(cfg.LauncherDir())
 	return err == nil && owner != os.Geteuid()
 }
 
@@ -130,18 +130,16 @@ func become(dir string) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	info, err := os.Lstat(dir)
-	if errors.Is(err, fs.ErrNotExist) {
+	uid, gid, err := ownerOf(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return errNoGateway
-	}
-	if err != nil {
+	case err != nil:
 		return fmt.Errorf("find the gateway's user: %w", err)
-	}
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || stat.Uid == 0 {
+	case uid == 0:
 		return nil
 	}
-	if err := errors.Join(syscall.Setgroups(nil), syscall.Setgid(int(stat.Gid)), syscall.Setuid(int(stat.Uid))); err != nil {
+	if err := errors.Join(syscall.Setgroups(nil), syscall.Setgid(gid), syscall.Setuid(uid)); err != nil {
 		return fmt.Errorf("become the gateway's user: %w", err)
 	}
 	return nil

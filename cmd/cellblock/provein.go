@@ -53,17 +53,13 @@ func (a *app) proveAll(ctx context.Context, probes []prove.Probe) (*prove.Report
 	defer release()
 	log := a.logger(cfg.Log.Format, max(level(cfg.Log.Level), slog.LevelError))
 	env, secrets := plantEnv()
-	service := podmanservice.New(podmanservice.Config{
-		Socket: filepath.Join(dir, "podman.sock"), Command: cfg.Podman.Command, Env: env, Log: log,
-	})
-	parts := newStack()
-	parts.start("podman", service.Run)
+	podman := podmanservice.Config{Socket: filepath.Join(dir, "podman.sock"), Command: cfg.Podman.Command, Env: env, Log: log}
 	var report *prove.Report
-	err = parts.await(ctx, podmanStart, service.Ready)
-	if err == nil {
+	err = withPodman(ctx, podman, func() (err error) {
 		report, err = a.proveWith(ctx, cfg, &proving{dir: dir, secrets: secrets, probes: probes, redis: planted, log: log})
-	}
-	if err := errors.Join(err, parts.stop()); err != nil {
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
 	return report, nil
@@ -72,7 +68,7 @@ func (a *app) proveAll(ctx context.Context, probes []prove.Probe) (*prove.Report
 // proveRedis connects to Redis for a canary there. Where it is another user's than Podman's there is none: the report says
 // so, and what breaks out of a kernel would be the user who cannot reach it either.
 func proveRedis(ctx context.Context, cfg config.Config) (planted prove.Redis, forget func(), err error) {
-	if front, err := ownerOf(cfg.FrontDir()); err == nil && front != os.Geteuid() {
+	if front, _, err := ownerOf(cfg.FrontDir()); err == nil && front != os.Geteuid() {
 		return nil, func() {}, nil
 	}
 	key, err := officeKey(cfg)

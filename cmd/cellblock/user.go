@@ -117,29 +117,25 @@ func (a *app) addUser(ctx context.Context, o *office, u newUser) error {
 			return err
 		}
 	}
-	if a.json {
-		shown, err := o.show(ctx, found, nil)
-		if err != nil {
-			return err
-		}
-		return a.printJSON(shown)
-	}
 	switch {
+	case a.json || existed && u.changes():
+		return a.sayUser(ctx, o, found)
 	case !existed:
 		fmt.Fprintf(a.Out, "%s %s added\n", role(found), u.name)
-	case u.changes():
-		return a.sayQuota(ctx, o, found)
 	}
 	return nil
 }
 
-// sayQuota says what a user may use now.
-func (a *app) sayQuota(ctx context.Context, o *office, u auth.User) error {
-	quota, err := o.store.Quota(ctx, kernels.Owner(u.Name))
+// sayUser says what a user may use now.
+func (a *app) sayUser(ctx context.Context, o *office, u auth.User) error {
+	shown, err := o.show(ctx, u, nil)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.Out, "%s %s may have %d kernels at once, with network %s\n", role(u), u.Name, quota.MaxKernels, quota.Network)
+	if a.json {
+		return a.printJSON(shown)
+	}
+	fmt.Fprintf(a.Out, "%s %s may have %d kernels at once, with network %s\n", shown.Role, shown.Name, shown.MaxKernels, shown.Network)
 	return nil
 }
 
@@ -173,24 +169,18 @@ until it ends (cellblock kernels stop --user NAME --all).`,
 }
 
 func (a *app) setUser(ctx context.Context, o *office, u newUser) error {
-	if err := o.knownUser(ctx, u.name); err != nil {
-		return err
-	}
-	if err := o.store.ChangeQuota(ctx, kernels.Owner(u.name), u.quota); err != nil {
+	name, err := owner(u.name)
+	if err != nil {
 		return err
 	}
 	found, err := o.auth.User(ctx, u.name)
 	if err != nil {
+		return noSuchUser(u.name, err)
+	}
+	if err := o.store.ChangeQuota(ctx, name, u.quota); err != nil {
 		return err
 	}
-	if a.json {
-		shown, err := o.show(ctx, found, nil)
-		if err != nil {
-			return err
-		}
-		return a.printJSON(shown)
-	}
-	return a.sayQuota(ctx, o, found)
+	return a.sayUser(ctx, o, found)
 }
 
 // shownUser is a user as commands print it.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -37,6 +38,18 @@ func privateRedis(cfg config.Config, key secret.Key, log *slog.Logger) *redisser
 
 func podmanService(cfg config.Config, log *slog.Logger) *podmanservice.Service {
 	return podmanservice.New(podmanservice.Config{Socket: cfg.PodmanSocket(), Command: cfg.Podman.Command, Log: log})
+}
+
+// withPodman calls use while a Podman service of this command's own answers.
+func withPodman(ctx context.Context, cfg podmanservice.Config, use func() error) error {
+	service := podmanservice.New(cfg)
+	parts := newStack()
+	parts.start("podman", service.Run)
+	err := parts.await(ctx, podmanStart, service.Ready)
+	if err == nil {
+		err = use()
+	}
+	return errors.Join(err, parts.stop())
 }
 
 func newAuth(cfg config.Config, key secret.Key, client *redis.Client, log *slog.Logger) (*auth.Service, error) {

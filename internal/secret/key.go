@@ -19,7 +19,7 @@ import (
 
 const (
 	keyBytes = 32
-	// SignatureLength is how many characters Proof returns.
+	// SignatureLength is how many characters Sign returns.
 	SignatureLength = 2 * sha256.Size
 )
 
