@@ -121,7 +121,7 @@ func (c *child) serve(ctx context.Context) error {
 	}
 	cmd := c.command()
 	words := &lastWords{out: c.out}
-	cmd.Stderr = words
+	cmd.Stderr = &respawn.Lines{Max: maxLastWords, Each: words.take}
 	cmd.WaitDelay = time.Second                          // Podman leaves processes behind that hold its output open
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a terminal's ^C is for the gateway
 	life, err := cmd.StdinPipe()
@@ -155,31 +155,18 @@ func (c *child) serve(ctx context.Context) error {
 // lastWords passes on the lines that a program of ours writes, but for how it explains its end, which is kept.
 type lastWords struct {
 	out  io.Writer
-	part []byte // of a line
 	kept []byte
 }
 
 var speaks = []byte("cellblock: ") // as run has it
 
-// Write is called by one goroutine of exec.Cmd, and explain only after Wait.
-func (w *lastWords) Write(p []byte) (int, error) {
-	w.part = append(w.part, p...)
-	for {
-		i := bytes.IndexByte(w.part, '\n')
-		if i < 0 && len(w.part) < maxLastWords {
-			return len(p), nil
-		}
-		if i < 0 {
-			i = len(w.part) - 1
-		}
-		line := w.part[:i+1]
-		if len(w.kept) > 0 || bytes.HasPrefix(line, speaks) {
-			w.kept = append(w.kept, line[:min(len(line), maxLastWords-len(w.kept))]...)
-		} else if _, err := w.out.Write(line); err != nil {
-			return 0, err
-		}
-		w.part = append(w.part[:0], w.part[i+1:]...)
+func (w *lastWords) take(line []byte) error {
+	if len(w.kept) > 0 || bytes.HasPrefix(line, speaks) {
+		w.kept = append(w.kept, line[:min(len(line), maxLastWords-len(w.kept))]...)
+		return nil
 	}
+	_, err := w.out.Write(line)
+	return err
 }
 
 func (w *lastWords) explain(cause error) error {

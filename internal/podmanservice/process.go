@@ -1,7 +1,6 @@
 package podmanservice
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"cellblock.io/cellblock/internal/respawn"
 	"cellblock.io/cellblock/internal/unixsocket"
 )
 
@@ -38,7 +38,8 @@ func (s *Service) oversee(ctx context.Context, bin string) error {
 	words := &lines{log: s.cfg.Log}
 	cmd := exec.Command(bin, s.arguments()...)
 	cmd.Env = append(os.Environ(), s.cfg.Env...)
-	cmd.Stdout, cmd.Stderr = words, words
+	said := &respawn.Lines{Max: maxLine, Each: words.take}
+	cmd.Stdout, cmd.Stderr = said, said // one writer for both: exec.Cmd calls it from one goroutine
 	// Podman leaves processes behind that hold its output open: Wait must not wait for those.
 	cmd.WaitDelay = time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -129,32 +130,20 @@ func (s *Service) ours(conn *net.UnixConn) int {
 	return int(peer.Pid)
 }
 
-// lines logs what the process writes, line by line, and remembers the last one.
+// lines logs what the process writes and remembers the last line.
 type lines struct {
 	log      *slog.Logger
-	part     []byte
 	last     string
 	confused bool // a line had lostRemedy
 }
 
-// Write is called by one goroutine of exec.Cmd, and explain only after Wait.
-func (l *lines) Write(p []byte) (int, error) {
-	l.part = append(l.part, p...)
-	for {
-		i := bytes.IndexByte(l.part, '\n')
-		if i < 0 && len(l.part) < maxLine {
-			return len(p), nil
-		}
-		if i < 0 {
-			i = len(l.part) - 1
-		}
-		if line := strings.TrimSpace(string(l.part[:i+1])); line != "" {
-			l.last = line[:min(len(line), maxLine)]
-			l.confused = l.confused || strings.Contains(line, lostRemedy)
-			l.log.Warn("podman service", "says", l.last)
-		}
-		l.part = append(l.part[:0], l.part[i+1:]...)
+func (l *lines) take(text []byte) error {
+	if line := strings.TrimSpace(string(text)); line != "" {
+		l.last = line[:min(len(line), maxLine)]
+		l.confused = l.confused || strings.Contains(line, lostRemedy)
+		l.log.Warn("podman service", "says", l.last)
 	}
+	return nil
 }
 
 // explain says how a process ended that should not have.
