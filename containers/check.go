@@ -2,7 +2,6 @@ package containers
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 
 	"cellblock.io/cellblock/kernels"
@@ -19,8 +18,6 @@ const (
 	maxEnv      = 256
 	maxEnvBytes = 64 << 10
 )
-
-var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
 
 // checkLaunch refuses what must not become a name, a label or a user id. All errors are kernels.ErrInvalid.
 func checkLaunch(l kernels.Launch) error {
@@ -47,7 +44,7 @@ func checkEnv(env map[string]string) error {
 	}
 	size := 0
 	for name, value := range env {
-		if !envName.MatchString(name) || strings.ContainsRune(value, 0) {
+		if !kernels.ValidEnvName(name) || strings.ContainsRune(value, 0) {
 			return fmt.Errorf("%w: environment variable %.40q", kernels.ErrInvalid, name)
 		}
 		size += len(name) + len(value)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/containers/podman/v4/pkg/bindings/images"
+	"github.com/containers/podman/v4/pkg/inspect"
 
 	"cellblock.io/cellblock/kernels"
 )
@@ -111,17 +112,12 @@ func (e *Engine) storeSpecs(specs map[string]kernels.Spec, read map[string]image
 
 // readImage looks an image up. The error is the engine's; what is wrong with the image is in image.err.
 func (e *Engine) readImage(ctx context.Context, name string) (image, error) {
-	call, cancel := e.conn.within(ctx, quickCall)
-	defer cancel()
-	report, err := images.GetImage(call, name, nil)
-	if answered(err, http.StatusNotFound) {
+	report, err := e.conn.image(ctx, name, quickCall)
+	switch {
+	case err != nil:
+		return image{}, err
+	case report == nil:
 		return image{err: "there is no such image: build or pull it"}, nil
-	}
-	if err != nil {
-		return image{}, failure(ctx, "look at image "+name, err)
-	}
-	if report.ImageData == nil {
-		return image{}, fmt.Errorf("look at image %s: an empty answer", name)
 	}
 	e.mu.Lock()
 	known := e.images[name]
@@ -134,6 +130,22 @@ func (e *Engine) readImage(ctx context.Context, name string) (image, error) {
 		return image{id: report.ID, err: err.Error()}, nil
 	}
 	return image{id: report.ID, spec: spec}, nil
+}
+
+// image looks an image up; nil when there is none.
+func (c connection) image(ctx context.Context, name string, limit time.Duration) (*inspect.ImageData, error) {
+	call, cancel := c.within(ctx, limit)
+	defer cancel()
+	report, err := images.GetImage(call, name, nil)
+	switch {
+	case answered(err, http.StatusNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, failure(ctx, "look at image "+name, err)
+	case report.ImageData == nil:
+		return nil, fmt.Errorf("look at image %s: an empty answer", name)
+	}
+	return report.ImageData, nil
 }
 
 // parseSpec reads the kernelspec in an image's labels.

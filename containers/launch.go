@@ -52,7 +52,7 @@ func (e *Engine) launch(ctx context.Context, l kernels.Launch, pair [2]*specgen.
 		return fmt.Errorf("run directory of kernel %s: %w", l.Record.Handle, err)
 	}
 	if network == Allowlist {
-		if err := e.openOutlet(l); err != nil {
+		if err := e.openOutlet(l.Record, l.Network); err != nil {
 			return err
 		}
 	}

@@ -5,11 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 
-	"github.com/containers/podman/v4/pkg/bindings/images"
 	"github.com/containers/podman/v4/pkg/specgen"
 
 	"cellblock.io/cellblock/kernels"
@@ -36,13 +35,13 @@ type Outlet struct {
 	Record kernels.Record
 	// Policy is the name of the owner's network policy; empty when it is not known yet.
 	Policy string
-	// Dir is a directory for the socket, which the kernel sees and cannot write to.
-	Dir string
+	// Socket is the path of the socket, in a directory that the kernel sees and cannot write to.
+	Socket string
 }
 
 // Egress is the proxy.
 type Egress interface {
-	// Open makes the socket proxy.sock of a kernel; it does nothing when there is one.
+	// Open makes the socket of a kernel; it does nothing when there is one.
 	Open(o Outlet) error
 	// Close ends it and all connections. It succeeds when there is none.
 	Close(handle string)
@@ -61,11 +60,14 @@ func (e *Engine) Apply(ctx context.Context, inForce map[kernels.Owner]string) er
 	return e.cfg.Egress.Apply(ctx, inForce)
 }
 
+// SlirpDNS is where slirp4netns answers for the machine's name servers.
+const SlirpDNS = "10.0.2.3"
+
 // Places inside a kernel's container.
 const (
 	egressDir  = "/run/cellblock/egress"
+	egressFile = "proxy.sock"
 	shimFile   = "/run/cellblock/shim"
-	slirpDNS   = "10.0.2.3"
 	proxyEntry = "http://127.0.0.1:3128"
 )
 
@@ -95,16 +97,14 @@ func (e *Engine) connectionFor(ctx context.Context, l kernels.Launch) (connected
 	if err := e.CanConnect(c.network); err != nil {
 		return c, fmt.Errorf("%w: network policy %s: %w", kernels.ErrUnavailable, l.Network, err)
 	}
-	call, cancel := e.conn.within(ctx, quickCall)
-	defer cancel()
-	report, err := images.GetImage(call, l.Spec.Image, nil)
-	if answered(err, http.StatusNotFound) {
+	report, err := e.conn.image(ctx, l.Spec.Image, quickCall)
+	switch {
+	case err != nil:
+		return c, err
+	case report == nil:
 		return c, fmt.Errorf("%w: there is no image %s any more", kernels.ErrInvalid, l.Spec.Image)
 	}
-	if err != nil {
-		return c, failure(ctx, "look at image "+l.Spec.Image, err)
-	}
-	if report.ImageData != nil && report.Config != nil {
+	if report.Config != nil {
 		c.command = append(append(c.command, report.Config.Entrypoint...), report.Config.Cmd...)
 	}
 	if len(c.command) == 0 {
@@ -157,7 +157,7 @@ func (b builder) connect(s *specgen.SpecGenerator, l kernels.Launch, c connected
 		s.Annotations = map[string]string{HookAnnotation: string(Internet)}
 		return
 	}
-	s.Entrypoint = []string{shimFile, "--proxy", egressDir + "/proxy.sock", "--"}
+	s.Entrypoint = []string{shimFile, "--proxy", egressDir + "/" + egressFile, "--"}
 	s.Mounts = append(s.Mounts, bind(runDir(b.cfg.RunDir, l.Record.Handle).egress(), egressDir, "ro"))
 	env := map[string]string{"no_proxy": "localhost,127.0.0.1,::1", "NO_PROXY": "localhost,127.0.0.1,::1"}
 	for _, name := range []string{"http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"} {
@@ -167,9 +167,9 @@ func (b builder) connect(s *specgen.SpecGenerator, l kernels.Launch, c connected
 	s.Env = env
 }
 
-// openOutlet opens the socket of a kernel that is about to be launched.
-func (e *Engine) openOutlet(l kernels.Launch) error {
-	return e.cfg.Egress.Open(Outlet{Record: l.Record, Policy: l.Network, Dir: runDir(e.cfg.RunDir, l.Record.Handle).egress()})
+// openOutlet opens the socket of a kernel.
+func (e *Engine) openOutlet(r kernels.Record, policy string) error {
+	return e.cfg.Egress.Open(Outlet{Record: r, Policy: policy, Socket: filepath.Join(runDir(e.cfg.RunDir, r.Handle).egress(), egressFile)})
 }
 
 // OpenOutlets opens the sockets of all kernels that had one when an earlier process ended. Errors:
@@ -184,7 +184,7 @@ func (e *Engine) OpenOutlets(ctx context.Context) error {
 		if i.Network != string(Allowlist) || e.cfg.Egress == nil {
 			continue
 		}
-		if err := e.cfg.Egress.Open(Outlet{Record: i.Record, Dir: runDir(e.cfg.RunDir, i.Record.Handle).egress()}); err != nil {
+		if err := e.openOutlet(i.Record, ""); err != nil {
 			errs = append(errs, fmt.Errorf("kernel %s: %w", i.Record.Handle, err))
 		}
 	}

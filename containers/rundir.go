@@ -81,7 +81,7 @@ func (d kernelDir) fill(kernelName string, network Network) error {
 	case Allowlist:
 		dirs[d.egress()] = confMode
 	case Internet:
-		resolv = []byte("nameserver " + slirpDNS + "\n")
+		resolv = []byte("nameserver " + SlirpDNS + "\n")
 	}
 	for path, mode := range dirs {
 		if err := os.Mkdir(path, mode); err != nil {

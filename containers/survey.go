@@ -2,11 +2,7 @@ package containers
 
 import (
 	"context"
-	"fmt"
-	"net/http"
 	"strings"
-
-	"github.com/containers/podman/v4/pkg/bindings/images"
 )
 
 // What each kernel gets besides its own limits, as doctor counts with it.
@@ -53,17 +49,9 @@ func Look(ctx context.Context, socket string, names []string) (Survey, error) {
 }
 
 func (c connection) lookAt(ctx context.Context, name string) (ImageSurvey, error) {
-	call, cancel := c.within(ctx, changeCall)
-	defer cancel()
-	report, err := images.GetImage(call, name, nil)
-	if answered(err, http.StatusNotFound) {
-		return ImageSurvey{Missing: true}, nil
-	}
-	if err != nil {
-		return ImageSurvey{}, failure(ctx, "look at image "+name, err)
-	}
-	if report.ImageData == nil {
-		return ImageSurvey{}, fmt.Errorf("look at image %s: an empty answer", name)
+	report, err := c.image(ctx, name, changeCall)
+	if err != nil || report == nil {
+		return ImageSurvey{Missing: err == nil}, err
 	}
 	var s ImageSurvey
 	if _, err := parseSpec(report.ID, report.Labels); err != nil {

@@ -14,16 +14,12 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/elazarl/goproxy"
 	"golang.org/x/time/rate"
 )
-
-// SocketName is the name of a kernel's socket in the directory given to Open.
-const SocketName = "proxy.sock"
 
 // Limits of what one kernel may hold or ask.
 const (
@@ -168,10 +164,10 @@ func (p *Proxy) end() {
 	p.serving.Wait()
 }
 
-// Open makes the socket of a kernel in dir, which must exist, be closed to other users of the machine, and not be
+// Open makes the socket of a kernel at path. Its directory must exist, be closed to other users of the machine, and not be
 // writable for the kernel. Kernels connect to it at once and are answered as soon as Run serves. It does nothing for a
 // kernel that has one. What an earlier process left there is replaced.
-func (p *Proxy) Open(k Kernel, dir string) error {
+func (p *Proxy) Open(k Kernel, path string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended {
@@ -180,7 +176,6 @@ func (p *Proxy) Open(k Kernel, dir string) error {
 	if p.kernels[k.Handle] != nil {
 		return nil
 	}
-	path := filepath.Join(dir, SocketName)
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("replace the egress socket: %w", err)
 	}
@@ -227,6 +222,7 @@ func (p *Proxy) sweep(ctx context.Context) {
 	}
 	p.mu.Unlock()
 	policies := map[string]*Policy{}
+	var check gate
 	for _, k := range kernels {
 		if _, err := os.Lstat(k.path); errors.Is(err, fs.ErrNotExist) {
 			p.Close(k.Handle)
@@ -236,6 +232,9 @@ func (p *Proxy) sweep(ctx context.Context) {
 		if len(flows) == 0 {
 			continue
 		}
+		if check == nil {
+			check = p.gate()
+		}
 		policy, asked := policies[k.Owner]
 		if !asked {
 			if now, err := p.cfg.Policy(ctx, k.Owner); err == nil {
@@ -244,7 +243,7 @@ func (p *Proxy) sweep(ctx context.Context) {
 			policies[k.Owner] = policy
 		}
 		for _, f := range flows {
-			f.sweep(policy)
+			f.sweep(policy, check)
 		}
 	}
 }

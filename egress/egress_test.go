@@ -169,14 +169,14 @@ func TestRunEndsWithOpenTunnelsAndOpenReplacesWhatWasLeft(t *testing.T) {
 	fmt.Fprint(c, "CONNECT example.com:443 HTTP/1.1\r\n\r\n")
 	eventually(t, "dial", func() bool { return r.dialled() == 1 })
 	r.stop()
-	if err := r.proxy.Open(egress.Kernel{Handle: "b", Owner: "alice"}, r.dir); err == nil {
+	if err := r.proxy.Open(egress.Kernel{Handle: "b", Owner: "alice"}, filepath.Join(r.dir, "s")); err == nil {
 		t.Error("a proxy that has ended opens sockets")
 	}
 	if err := os.WriteFile(socket, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	next := newRig(t)
-	if err := next.proxy.Open(egress.Kernel{Handle: "a", Owner: "alice"}, filepath.Dir(socket)); err != nil {
+	if err := next.proxy.Open(egress.Kernel{Handle: "a", Owner: "alice"}, socket); err != nil {
 		t.Fatal(err)
 	}
 	if status, _ := next.say(socket, "CONNECT example.com:443 HTTP/1.1\r\n\r\n"); status != 403 {

@@ -69,7 +69,7 @@ func (p *Proxy) dialChecked(ctx context.Context, f *flow, to netip.AddrPort) (*n
 		if err != nil || last != to {
 			return errors.New("dialled another address than " + to.String())
 		}
-		if reason := p.checkAddress(last.Addr(), f.permitted); reason != "" {
+		if reason := p.gate()(last.Addr(), f.permitted); reason != "" {
 			return errors.New(reason)
 		}
 		return nil
@@ -81,16 +81,21 @@ func (p *Proxy) dialChecked(ctx context.Context, f *flow, to netip.AddrPort) (*n
 	return conn.(*net.TCPConn), nil
 }
 
-// checkAddress says in a few words why a may not be reached; "" means it may.
-func (p *Proxy) checkAddress(a netip.Addr, permitted []netip.Prefix) string {
-	if within(p.cfg.Refuse, a.Unmap()) {
-		return "an address that the site refuses"
-	}
+// gate says in a few words why an address may not be reached; "" means it may.
+type gate func(a netip.Addr, permitted []netip.Prefix) string
+
+// gate asks the system for this machine's addresses, once for all that the gate is asked.
+func (p *Proxy) gate() gate {
 	host, err := p.hosts()
-	if err != nil {
-		return "an address that may be the gateway's machine"
+	return func(a netip.Addr, permitted []netip.Prefix) string {
+		switch {
+		case within(p.cfg.Refuse, a.Unmap()):
+			return "an address that the site refuses"
+		case err != nil:
+			return "an address that may be the gateway's machine"
+		}
+		return checkAddress(a, permitted, host)
 	}
-	return checkAddress(a, permitted, host)
 }
 
 func (f *flow) connected(conn *net.TCPConn, a netip.Addr) bool {
@@ -132,7 +137,7 @@ func (f *flow) end(verdict, reason string) {
 }
 
 // sweep ends a flow that stands still or is not allowed any more. policy is nil when nobody knows it.
-func (f *flow) sweep(policy *Policy) {
+func (f *flow) sweep(policy *Policy, check gate) {
 	f.mu.Lock()
 	connected, addr := f.conn != nil, f.addr
 	f.mu.Unlock()
@@ -151,7 +156,7 @@ func (f *flow) sweep(policy *Policy) {
 	case policy == nil:
 	case !policy.allows(f.target):
 		f.end("cut", "the policy has changed")
-	case f.kernel.proxy.checkAddress(addr, policy.permitted) != "":
+	case check(addr, policy.permitted) != "":
 		f.end("cut", "the policy has changed")
 	}
 }

@@ -163,9 +163,10 @@ func (p *Proxy) lookup(ctx context.Context, t target, policy Policy) ([]netip.Ad
 	}
 	var allowed []netip.Addr
 	var reason string
+	check := p.gate()
 	for _, a := range found {
 		a = a.Unmap()
-		if no := p.checkAddress(a, policy.permitted); no != "" {
+		if no := check(a, policy.permitted); no != "" {
 			reason = no + ": " + a.String()
 			continue
 		}

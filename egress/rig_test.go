@@ -168,10 +168,11 @@ func (r *rig) open(handle, owner string) string {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		r.t.Fatal(err)
 	}
-	if err := r.proxy.Open(egress.Kernel{Handle: handle, ID: "id-" + handle, Owner: owner}, dir); err != nil {
+	path := filepath.Join(dir, "proxy.sock")
+	if err := r.proxy.Open(egress.Kernel{Handle: handle, ID: "id-" + handle, Owner: owner}, path); err != nil {
 		r.t.Fatal(err)
 	}
-	return filepath.Join(dir, egress.SocketName)
+	return path
 }
 
 func (r *rig) connect(socket string) net.Conn {

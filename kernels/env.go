@@ -48,9 +48,12 @@ func (a EnvAllow) Validate() error {
 	return nil
 }
 
+// ValidEnvName reports whether a variable can have that name.
+func ValidEnvName(name string) bool { return envName.MatchString(name) }
+
 // Lets reports whether clients may set the variable of that name.
 func (a EnvAllow) Lets(name string) bool {
-	if !envName.MatchString(name) || envNever(name) {
+	if !ValidEnvName(name) || envNever(name) {
 		return false
 	}
 	return slices.ContainsFunc(a, func(pattern string) bool {

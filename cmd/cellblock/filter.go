@@ -14,12 +14,10 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"cellblock.io/cellblock/containers"
 	"cellblock.io/cellblock/egress"
 	"cellblock.io/cellblock/internal/config"
 )
-
-// slirpDNS is where slirp4netns answers for the machine's name servers.
-var slirpDNS = netip.MustParseAddr("10.0.2.3")
 
 func filterCommand(a *app) *cobra.Command {
 	return &cobra.Command{
@@ -63,7 +61,7 @@ func putUpFilter(in io.Reader, cfg config.Config) error {
 	}
 	return inNetworkOf(state.PID, func() error {
 		cmd := exec.Command(nft, "-f", "-")
-		cmd.Stdin = strings.NewReader(egress.Filter(proxies(cfg.Egress.Refuse), host, slirpDNS))
+		cmd.Stdin = strings.NewReader(egress.Filter(proxies(cfg.Egress.Refuse), host, netip.MustParseAddr(containers.SlirpDNS)))
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("nft: %w: %.400s", err, out)
 		}

@@ -76,7 +76,7 @@ func (o *outlets) Open(k containers.Outlet) error {
 	if k.Policy != "" {
 		o.policies.Set(string(k.Record.Owner), k.Policy)
 	}
-	return o.proxy.Open(egress.Kernel{Handle: k.Record.Handle, ID: k.Record.ID, Owner: string(k.Record.Owner)}, k.Dir)
+	return o.proxy.Open(egress.Kernel{Handle: k.Record.Handle, ID: k.Record.ID, Owner: string(k.Record.Owner)}, k.Socket)
 }
 
 // Close implements containers.Egress.
