@@ -10,23 +10,25 @@ import (
 	"testing"
 
 	"github.com/gorilla/websocket"
+
+	"cellblock.io/cellblock/kernels/kernelstest"
 )
 
 // frames are rows of bytes on an open WebSocket, and the codes with which it may be closed.
 var frames = []frameRow{
-	{name: "WS-16 length 64 MiB and one", bytes: declaring(64<<20 + 1), codes: []int{1009}},
-	{name: "WS-16 length 2^63-1", bytes: declaring(1<<63 - 1), codes: []int{1009}},
-	{name: "WS-16 length 2^63", bytes: declaring(1 << 63), codes: []int{1009, 1002, 1012}},
-	{name: "WS-16 length -1", bytes: declaring(1<<64 - 1), codes: []int{1009, 1002, 1012}},
-	{name: "WS-16 fragments", bytes: append(append(masked(0x01, "x"), 0x00, 0x80|127),
+	{name: "WS-16 length 64 MiB and one", bytes: kernelstest.Declaring(64<<20 + 1), codes: []int{1009}},
+	{name: "WS-16 length 2^63-1", bytes: kernelstest.Declaring(1<<63 - 1), codes: []int{1009}},
+	{name: "WS-16 length 2^63", bytes: kernelstest.Declaring(1 << 63), codes: []int{1009, 1002, 1012}},
+	{name: "WS-16 length -1", bytes: kernelstest.Declaring(1<<64 - 1), codes: []int{1009, 1002, 1012}},
+	{name: "WS-16 fragments", bytes: append(append(kernelstest.Masked(0x01, "x"), 0x00, 0x80|127),
 		append(binary.BigEndian.AppendUint64(nil, 64<<20), 0, 0, 0, 0)...), codes: []int{1009}},
-	{name: "WS-20 a compressed frame", bytes: masked(0xc1, "\x01\x02"), lines: []string{"Sec-WebSocket-Extensions: permessage-deflate"}, codes: []int{1002}},
+	{name: "WS-20 a compressed frame", bytes: kernelstest.Masked(0xc1, "\x01\x02"), lines: []string{"Sec-WebSocket-Extensions: permessage-deflate"}, codes: []int{1002}},
 	{name: "WS-16 not masked", bytes: []byte("\x81\x02{}"), codes: []int{1002}},
-	{name: "WS-16 unknown opcode", bytes: masked(0x83, "{}"), codes: []int{1002}},
-	{name: "WS-16 ping of 126 bytes", bytes: masked(0x89, strings.Repeat("x", 126)), codes: []int{1002}},
-	{name: "WS-16 message in a message", bytes: append(masked(0x01, "{"), masked(0x81, "{}")...), codes: []int{1002}},
-	{name: "WS-30 101 malformed messages", bytes: bytes.Repeat(masked(0x81, "{"), 101), codes: []int{1008}},
-	{name: "WS-29 text on v1", bytes: masked(0x81, "{}"), lines: []string{"Sec-WebSocket-Protocol: " + subprotocolV1}, codes: []int{1003, 1007, 1008, 1002}},
+	{name: "WS-16 unknown opcode", bytes: kernelstest.Masked(0x83, "{}"), codes: []int{1002}},
+	{name: "WS-16 ping of 126 bytes", bytes: kernelstest.Masked(0x89, strings.Repeat("x", 126)), codes: []int{1002}},
+	{name: "WS-16 message in a message", bytes: append(kernelstest.Masked(0x01, "{"), kernelstest.Masked(0x81, "{}")...), codes: []int{1002}},
+	{name: "WS-30 101 malformed messages", bytes: bytes.Repeat(kernelstest.Masked(0x81, "{"), 101), codes: []int{1008}},
+	{name: "WS-29 text on v1", bytes: kernelstest.Masked(0x81, "{}"), lines: []string{"Sec-WebSocket-Protocol: " + subprotocolV1}, codes: []int{1003, 1007, 1008, 1002}},
 }
 
 type frameRow struct {

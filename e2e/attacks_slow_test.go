@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"cellblock.io/cellblock/kernels/kernelstest"
 )
 
 const (
@@ -120,19 +122,7 @@ func (s *siege) hold(t *testing.T) (release func()) {
 			continue
 		}
 		all.Go(func() {
-			tick := time.NewTicker(time.Second)
-			defer tick.Stop()
-			frame := append(declaring(1<<20), make([]byte, 100)...)
-			for _, b := range frame {
-				if _, err := c.Write([]byte{b}); err != nil {
-					return
-				}
-				select {
-				case <-tick.C:
-				case <-stop:
-					return
-				}
-			}
+			drip(c, append(kernelstest.Declaring(1<<20), make([]byte, 100)...), time.Second, stop)
 		})
 		t.Cleanup(func() { c.Close() })
 	}
@@ -160,7 +150,7 @@ func (s *siege) flood(t *testing.T) {
 		n := 0
 		defer func() { sent <- n }()
 		for ; n < floodSize; n++ {
-			if _, err := c.Write(masked(0x81, fmt.Sprintf(`{"channel":"shell","header":{"msg_id":"f%d","msg_type":"comm_open"},"content":{}}`, n))); err != nil {
+			if _, err := c.Write(kernelstest.Masked(0x81, fmt.Sprintf(`{"channel":"shell","header":{"msg_id":"f%d","msg_type":"comm_open"},"content":{}}`, n))); err != nil {
 				return
 			}
 		}
@@ -181,20 +171,7 @@ func (s *siege) slowHeaders(t *testing.T) {
 	began := time.Now()
 	stop := make(chan struct{})
 	defer close(stop)
-	go func() {
-		tick := time.NewTicker(200 * time.Millisecond)
-		defer tick.Stop()
-		for _, b := range []byte("GET /api HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("X: y\r\n", 20)) {
-			if _, err := c.Write([]byte{b}); err != nil {
-				return
-			}
-			select {
-			case <-tick.C:
-			case <-stop:
-				return
-			}
-		}
-	}()
+	go drip(c, []byte("GET /api HTTP/1.1\r\nHost: x\r\n"+strings.Repeat("X: y\r\n", 20)), 200*time.Millisecond, stop)
 	if _, err := io.Copy(io.Discard, c.in); err != nil && !strings.Contains(err.Error(), "reset") {
 		t.Errorf("not closed after %v: %v", time.Since(began), err)
 	}
@@ -265,5 +242,21 @@ func (s *siege) herd(t *testing.T) {
 	t.Logf("%d were let in, %d told to come later, in %v", in.Load(), later.Load(), time.Since(began).Round(time.Millisecond))
 	if other.Load() > 0 || in.Load() == 0 {
 		t.Errorf("%d got neither an upgrade nor a time to come again", other.Load())
+	}
+}
+
+// drip writes a byte at a time until stop is closed or nobody takes any more.
+func drip(to io.Writer, text []byte, every time.Duration, stop <-chan struct{}) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for _, b := range text {
+		if _, err := to.Write([]byte{b}); err != nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-stop:
+			return
+		}
 	}
 }

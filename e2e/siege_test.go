@@ -220,16 +220,3 @@ func (w *wire) code() int {
 		}
 	}
 }
-
-// masked is a client's frame: its first byte, then payload with a mask of zeros.
-func masked(first byte, payload string) []byte {
-	if n := len(payload); n >= 126 {
-		return append(binary.BigEndian.AppendUint16([]byte{first, 0x80 | 126}, uint16(n)), "\x00\x00\x00\x00"+payload...)
-	}
-	return append([]byte{first, 0x80 | byte(len(payload)), 0, 0, 0, 0}, payload...)
-}
-
-// declaring is the head of a masked text frame that declares n bytes in the longest form.
-func declaring(n uint64) []byte {
-	return append(binary.BigEndian.AppendUint64([]byte{0x81, 0x80 | 127}, n), 0, 0, 0, 0)
-}

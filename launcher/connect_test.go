@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cellblock.io/cellblock/kernels"
+	"cellblock.io/cellblock/kernels/kernelstest"
 	"cellblock.io/cellblock/launcher"
 )
 
@@ -106,27 +107,6 @@ func TestDialLeaksNothing(t *testing.T) {
 	until(t, "as few descriptors as before", func() bool { return settled() <= before+2 })
 }
 
-// pair is a connection within this process.
-func pair(t *testing.T) (near, far *net.UnixConn) {
-	t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ends := make([]*net.UnixConn, 2)
-	for i, fd := range fds {
-		f := os.NewFile(uintptr(fd), "end")
-		c, err := net.FileConn(f)
-		f.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		ends[i] = c.(*net.UnixConn)
-	}
-	return ends[0], ends[1]
-}
-
 const accepted = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 // A launcher that was taken over can pass what it likes: only one connected socket is taken, and nothing is kept.
@@ -162,7 +142,7 @@ func TestHostilePasses(t *testing.T) {
 		"an end":                    {"", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			near, far := pair(t)
+			near, far := kernelstest.SocketPair(t)
 			before := descriptors(t)
 			go func() {
 				if row.answer != "" {

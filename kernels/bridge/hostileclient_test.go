@@ -87,19 +87,6 @@ func (c *rawConn) frame() (first byte, payload []byte, err error) {
 	return head[0], payload, err
 }
 
-// masked is a client's frame: its first byte, then payload with a mask of zeros.
-func masked(first byte, payload string) []byte {
-	if n := len(payload); n >= 126 {
-		return append(binary.BigEndian.AppendUint16([]byte{first, 0x80 | 126}, uint16(n)), "\x00\x00\x00\x00"+payload...)
-	}
-	return append([]byte{first, 0x80 | byte(len(payload)), 0, 0, 0, 0}, payload...)
-}
-
-// declaring is the head of a masked text frame that declares n bytes in the longest form.
-func declaring(n uint64) []byte {
-	return append(binary.BigEndian.AppendUint64([]byte{0x81, 0x80 | 127}, n), 0, 0, 0, 0)
-}
-
 // Whatever a client's frames are, its connection ends with a code that says why, and nobody else notices.
 func TestHostileFrames(t *testing.T) {
 	r := startedRig(t)
@@ -109,26 +96,26 @@ func TestHostileFrames(t *testing.T) {
 		codes []int
 	}{
 		"unmasked":                       {[]byte("\x81\x02{}"), []int{1002}},
-		"reserved bit 1":                 {masked(0xc1, "{}"), []int{1002}},
-		"reserved bit 2":                 {masked(0xa1, "{}"), []int{1002}},
-		"reserved bit 3":                 {masked(0x91, "{}"), []int{1002}},
-		"opcode 3":                       {masked(0x83, "{}"), []int{1002}},
-		"opcode 11":                      {masked(0x8b, "{}"), []int{1002}},
-		"ping in fragments":              {masked(0x09, "x"), []int{1002}},
-		"close in fragments":             {masked(0x08, ""), []int{1002}},
-		"ping of 126 bytes":              {masked(0x89, strings.Repeat("x", 126)), []int{1002}},
-		"continuation of nothing":        {masked(0x80, "x"), []int{1002}},
-		"message in a message":           {append(masked(0x01, "{"), masked(0x81, "{}")...), []int{1002}},
-		"close with half a code":         {masked(0x88, "x"), []int{0}},
-		"close with a code nobody sends": {masked(0x88, "\x03\xed"), []int{1002}},
-		"close with broken UTF-8":        {masked(0x88, "\x03\xe8\xff"), []int{1002}},
-		"length 64 MiB and one":          {declaring(64<<20 + 1), []int{1009}},
-		"length 2^63-1":                  {declaring(1<<63 - 1), []int{1009}},
-		"length 2^63":                    {declaring(1 << 63), []int{1009, 1002, 1012}},
-		"length -1":                      {declaring(1<<64 - 1), []int{1009, 1002, 1012}},
-		"fragments of more than 64 MiB": {append(append(masked(0x01, "x"), 0x00, 0x80|127),
+		"reserved bit 1":                 {kernelstest.Masked(0xc1, "{}"), []int{1002}},
+		"reserved bit 2":                 {kernelstest.Masked(0xa1, "{}"), []int{1002}},
+		"reserved bit 3":                 {kernelstest.Masked(0x91, "{}"), []int{1002}},
+		"opcode 3":                       {kernelstest.Masked(0x83, "{}"), []int{1002}},
+		"opcode 11":                      {kernelstest.Masked(0x8b, "{}"), []int{1002}},
+		"ping in fragments":              {kernelstest.Masked(0x09, "x"), []int{1002}},
+		"close in fragments":             {kernelstest.Masked(0x08, ""), []int{1002}},
+		"ping of 126 bytes":              {kernelstest.Masked(0x89, strings.Repeat("x", 126)), []int{1002}},
+		"continuation of nothing":        {kernelstest.Masked(0x80, "x"), []int{1002}},
+		"message in a message":           {append(kernelstest.Masked(0x01, "{"), kernelstest.Masked(0x81, "{}")...), []int{1002}},
+		"close with half a code":         {kernelstest.Masked(0x88, "x"), []int{0}},
+		"close with a code nobody sends": {kernelstest.Masked(0x88, "\x03\xed"), []int{1002}},
+		"close with broken UTF-8":        {kernelstest.Masked(0x88, "\x03\xe8\xff"), []int{1002}},
+		"length 64 MiB and one":          {kernelstest.Declaring(64<<20 + 1), []int{1009}},
+		"length 2^63-1":                  {kernelstest.Declaring(1<<63 - 1), []int{1009}},
+		"length 2^63":                    {kernelstest.Declaring(1 << 63), []int{1009, 1002, 1012}},
+		"length -1":                      {kernelstest.Declaring(1<<64 - 1), []int{1009, 1002, 1012}},
+		"fragments of more than 64 MiB": {append(append(kernelstest.Masked(0x01, "x"), 0x00, 0x80|127),
 			append(binary.BigEndian.AppendUint64(nil, 64<<20), 0, 0, 0, 0)...), []int{1009}},
-		"101 malformed messages": {bytes.Repeat(masked(0x81, "{"), 101), []int{1008}},
+		"101 malformed messages": {bytes.Repeat(kernelstest.Masked(0x81, "{"), 101), []int{1008}},
 	} {
 		c := r.rawConnect("bad")
 		before := heap()
@@ -151,12 +138,12 @@ func TestOddFramesAreTaken(t *testing.T) {
 	r := startedRig(t)
 	request := `{"header":{"msg_id":"x","msg_type":"execute_request"},"content":{"code":"taken"}}`
 	for name, frames := range map[string][]byte{
-		"length in 8 bytes":       append(declaring(uint64(len(request))), request...),
-		"a hundred malformed":     append(bytes.Repeat(masked(0x81, "{"), 100), masked(0x81, request)...),
-		"empty fragments":         append(append(masked(0x01, ""), bytes.Repeat(masked(0x00, ""), 1000)...), masked(0x80, request)...),
-		"pings between fragments": append(append(masked(0x01, request[:9]), masked(0x89, "x")...), masked(0x80, request[9:])...),
-		"pongs nobody asked for":  append(bytes.Repeat(masked(0x8a, "18446744073709551615"), 1000), masked(0x81, request)...),
-		"binary instead of text":  masked(0x82, request),
+		"length in 8 bytes":       append(kernelstest.Declaring(uint64(len(request))), request...),
+		"a hundred malformed":     append(bytes.Repeat(kernelstest.Masked(0x81, "{"), 100), kernelstest.Masked(0x81, request)...),
+		"empty fragments":         append(append(kernelstest.Masked(0x01, ""), bytes.Repeat(kernelstest.Masked(0x00, ""), 1000)...), kernelstest.Masked(0x80, request)...),
+		"pings between fragments": append(append(kernelstest.Masked(0x01, request[:9]), kernelstest.Masked(0x89, "x")...), kernelstest.Masked(0x80, request[9:])...),
+		"pongs nobody asked for":  append(bytes.Repeat(kernelstest.Masked(0x8a, "18446744073709551615"), 1000), kernelstest.Masked(0x81, request)...),
+		"binary instead of text":  kernelstest.Masked(0x82, request),
 	} {
 		listener := r.connect(uuid.NewString())
 		c := r.rawConnect("odd")
@@ -294,7 +281,7 @@ func TestFloodOfRequests(t *testing.T) {
 		go func() {
 			for i := range 50_000 {
 				header, _ := json.Marshal(map[string]string{"msg_id": fmt.Sprint(i), "msg_type": msgType})
-				if _, err := flood.Write(masked(0x81, fmt.Sprintf(`{"channel":"shell","header":%s,"content":{}}`, header))); err != nil {
+				if _, err := flood.Write(kernelstest.Masked(0x81, fmt.Sprintf(`{"channel":"shell","header":%s,"content":{}}`, header))); err != nil {
 					return // it was closed
 				}
 			}

@@ -27,7 +27,7 @@ func TestPingOfASlowClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	request := `{"channel":"shell","header":{"msg_id":"1","msg_type":"comm_msg","session":"a","version":"5.3"},"parent_header":{},"metadata":{},"content":{}}`
-	for _, frame := range [][]byte{masked(0x89, "one"), masked(0x89, "two"), masked(0x81, request)} {
+	for _, frame := range [][]byte{kernelstest.Masked(0x89, "one"), kernelstest.Masked(0x89, "two"), kernelstest.Masked(0x81, request)} {
 		if _, err := c.Write(frame); err != nil {
 			t.Fatal(err)
 		}

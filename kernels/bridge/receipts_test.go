@@ -17,6 +17,7 @@ import (
 
 	"cellblock.io/cellblock/internal/unixsocket"
 	"cellblock.io/cellblock/kernels"
+	"cellblock.io/cellblock/kernels/kernelstest"
 	"cellblock.io/cellblock/kernels/receipt"
 )
 
@@ -240,8 +241,8 @@ func TestWhatAClientThatLeftHadNotReadIsSentAgain(t *testing.T) {
 				size += more
 			}
 			if text == "read" {
-				g.send(masked(0x8a, string(g.ping)))
-				g.send(masked(0x89, "?")) // its pong tells that ours has been read
+				g.send(kernelstest.Masked(0x8a, string(g.ping)))
+				g.send(kernelstest.Masked(0x89, "?")) // its pong tells that ours has been read
 				for g.pong == nil {
 					more, _ := g.frame()
 					size += more
@@ -251,7 +252,7 @@ func TestWhatAClientThatLeftHadNotReadIsSentAgain(t *testing.T) {
 		}
 		g.slip.Write(receipt.Receipt{Handed: int64(size), Last: true})
 		if closes {
-			g.send(masked(0x88, ""))
+			g.send(kernelstest.Masked(0x88, ""))
 			r.until("gone", func() bool { return r.status().Connections == 0 })
 		}
 		again := r.connect("a")

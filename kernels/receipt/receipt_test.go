@@ -1,7 +1,6 @@
 package receipt_test
 
 import (
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cellblock.io/cellblock/internal/unixsocket"
+	"cellblock.io/cellblock/kernels/kernelstest"
 	"cellblock.io/cellblock/kernels/receipt"
 )
 
@@ -89,32 +89,18 @@ func TestOnlySealedPagesAreOpened(t *testing.T) {
 }
 
 func TestFilesPassOverASocket(t *testing.T) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ends := make([]*net.UnixConn, 2)
-	for i, fd := range fds {
-		f := os.NewFile(uintptr(fd), "end")
-		c, err := net.FileConn(f)
-		f.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		ends[i] = c.(*net.UnixConn)
-	}
+	near, far := kernelstest.SocketPair(t)
 	writer, f, err := receipt.New()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer writer.Close()
-	if _, _, err := ends[0].WriteMsgUnix([]byte("x"), unixsocket.Pass(f.Fd()), nil); err != nil {
+	if _, _, err := near.WriteMsgUnix([]byte("x"), unixsocket.Pass(f.Fd()), nil); err != nil {
 		t.Fatal(err)
 	}
 	f.Close()
 	b, room := make([]byte, 10), unixsocket.Room()
-	n, controls, _, _, err := ends[1].ReadMsgUnix(b, room)
+	n, controls, _, _, err := far.ReadMsgUnix(b, room)
 	if err != nil || n != 1 {
 		t.Fatalf("%d bytes, %v", n, err)
 	}
