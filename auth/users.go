@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"cellblock.io/cellblock/internal/secret"
 )
 
 // User is a person or program that was added here. Bearers of JWTs need not have been.
@@ -54,8 +52,7 @@ func (s *Service) AddUser(ctx context.Context, u User) error {
 	if err != nil {
 		return fmt.Errorf("encode user: %w", err)
 	}
-	signature := s.key.Sign(usersKey, u.Name, string(data))
-	added, err := s.redis.HSetNX(ctx, usersKey, u.Name, signature+string(data)).Result()
+	added, err := s.redis.HSetNX(ctx, usersKey, u.Name, s.key.Seal(string(data), usersKey, u.Name)).Result()
 	if err != nil {
 		return unavailable("add user", err)
 	}
@@ -116,11 +113,8 @@ func (s *Service) Users(ctx context.Context) ([]User, error) {
 // readUser decodes a user's record, which must be signed for that name.
 func (s *Service) readUser(name, text string) (User, error) {
 	var u User
-	if len(text) < secret.SignatureLength {
-		return User{}, errors.New("user record: too short")
-	}
-	signature, data := text[:secret.SignatureLength], text[secret.SignatureLength:]
-	if !s.key.Verify(signature, usersKey, name, data) {
+	data, ok := s.key.Open(text, usersKey, name)
+	if !ok {
 		return User{}, errors.New("user record: not signed with this key")
 	}
 	if err := json.Unmarshal([]byte(data), &u); err != nil {

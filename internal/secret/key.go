@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -104,4 +105,21 @@ func (k Key) Sign(texts ...string) string {
 // Verify reports whether signature was made of these texts with this key. It takes the same time for every wrong one.
 func (k Key) Verify(signature string, texts ...string) bool {
 	return !k.Empty() && hmac.Equal([]byte(signature), []byte(k.Sign(texts...)))
+}
+
+// Seal returns data behind its signature, which is good for data in that place only.
+func (k Key) Seal(data string, place ...string) string {
+	return k.Sign(append(slices.Clone(place), data)...) + data
+}
+
+// Open returns the data that Seal has sealed for that place; ok is false for anything else.
+func (k Key) Open(text string, place ...string) (data string, ok bool) {
+	if len(text) < SignatureLength {
+		return "", false
+	}
+	signature, data := text[:SignatureLength], text[SignatureLength:]
+	if !k.Verify(signature, append(slices.Clone(place), data)...) {
+		return "", false
+	}
+	return data, true
 }

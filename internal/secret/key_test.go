@@ -102,3 +102,25 @@ func TestPurposes(t *testing.T) {
 		t.Errorf("printed: %s", text)
 	}
 }
+
+func TestSealIsGoodForOnePlace(t *testing.T) {
+	k := secret.New()
+	text := k.Seal("data", "a", "b")
+	if data, ok := k.Open(text, "a", "b"); !ok || data != "data" {
+		t.Errorf("%q, %v", data, ok)
+	}
+	for name, open := range map[string]func() (string, bool){
+		"another place":    func() (string, bool) { return k.Open(text, "b", "a") },
+		"no place":         func() (string, bool) { return k.Open(text) },
+		"places run in":    func() (string, bool) { return k.Open(text, "ab") },
+		"another key":      func() (string, bool) { return secret.New().Open(text, "a", "b") },
+		"no key":           func() (string, bool) { return secret.Key{}.Open(text, "a", "b") },
+		"other data":       func() (string, bool) { return k.Open(text+"x", "a", "b") },
+		"a bare signature": func() (string, bool) { return k.Open(text[:secret.SignatureLength], "a", "b") },
+		"nothing":          func() (string, bool) { return k.Open("", "a", "b") },
+	} {
+		if data, ok := open(); ok || data != "" {
+			t.Errorf("%s: %q", name, data)
+		}
+	}
+}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"cellblock.io/cellblock/internal/secret"
 	"cellblock.io/cellblock/kernels"
 )
 
@@ -52,15 +51,16 @@ func (s *Store) encode(key, field string, v any) (string, error) {
 	if len(data) > maxValue {
 		return "", fmt.Errorf("%w: %d bytes of description, at most %d are possible", kernels.ErrInvalid, len(data), maxValue)
 	}
-	return s.key.Sign(key, field, string(data)) + string(data), nil
+	return s.key.Seal(string(data), key, field), nil
 }
 
 // decode reads what encode made for that place. It does not look at what is not signed.
 func (s *Store) decode(key, field, text string, v any) error {
-	if len(text) < secret.SignatureLength || !s.key.Verify(text[:secret.SignatureLength], key, field, text[secret.SignatureLength:]) {
+	data, ok := s.key.Open(text, key, field)
+	if !ok {
 		return errors.New("not signed with this installation's key")
 	}
-	return json.Unmarshal([]byte(text[secret.SignatureLength:]), v)
+	return json.Unmarshal([]byte(data), v)
 }
 
 // forget removes a value that is not readable, unless it has become another meanwhile, and its owner from the owners
