@@ -117,11 +117,9 @@ func (c *client) run(ctx context.Context) error {
 	readerDone := make(chan struct{})
 	go c.readAll(ctx, readerDone)
 	err := c.writeLoop(ctx)
-	if err == nil {
-		select { // our close frame is out; the client's answer ends the reader
-		case <-readerDone:
-		case <-time.After(answerTime):
-		}
+	select { // the client's answer to our close frame ends the reader; or it is gone, and what it asked last is read
+	case <-readerDone:
+	case <-time.After(answerTime):
 	}
 	c.ws.Close()
 	stop()
